@@ -1,0 +1,221 @@
+"""The command line: parse, prepare the machine, run one stage. No stage depends on this file."""
+
+import ctypes
+import errno
+import importlib
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dualprior.errors import UserError
+
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
+ROOT = Path()  # every command works on the project in the current folder
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Restore images with a diffusion prior and a Deep Image Prior. Run from the project's folder.",
+)
+TaskName = Annotated[str, typer.Argument(metavar="TASK", help="A task of params.yaml.")]
+KnobName = Annotated[str, typer.Argument(metavar="KNOB", help="The setting to vary.")]
+
+
+@app.command()
+def prepare() -> None:
+    """Cut photographs into training patches, validation crops and test crops."""
+    _run_stage("prepare")
+
+
+@app.command()
+def degrade(task: TaskName) -> None:
+    """Make the measurements of one task."""
+    _run_stage("degrade", task)
+
+
+@app.command()
+def train_ddpm() -> None:
+    """Train the diffusion model."""
+    _run_stage("train_ddpm")
+
+
+@app.command()
+def fit_dip(task: TaskName) -> None:
+    """Fit a Deep Image Prior to every measurement of one task."""
+    _run_stage("fit_dip", task)
+
+
+@app.command()
+def restore(task: TaskName) -> None:
+    """Restore the test images of one task with every method."""
+    _run_stage("restore", task)
+
+
+@app.command()
+def generate() -> None:
+    """Draw images from the diffusion model."""
+    _run_stage("generate")
+
+
+@app.command()
+def evaluate(task: TaskName) -> None:
+    """Judge the restorations of one task."""
+    _run_stage("evaluate", task)
+
+
+@app.command()
+def evaluate_generation() -> None:
+    """Judge the generated images."""
+    _run_stage("evaluate_generation")
+
+
+@app.command()
+def ablate(knob: KnobName) -> None:
+    """Vary one setting of the hybrid and tabulate the result."""
+    _run_stage("ablate", knob)
+
+
+@app.command()
+def summarise() -> None:
+    """Join the tasks into the tables and claims."""
+    _run_stage("summarise")
+
+
+@app.command("all")
+def run_all() -> None:
+    """Run every stage, one after the other, without DVC; stop at the first failure."""
+    from dualprior import dag
+
+    for stage in dag.read_stages(ROOT):
+        print(f"Running stage '{stage.id}':", flush=True)
+        code = _wait([sys.executable, __file__, *stage.arguments])
+        if code:
+            raise typer.Exit(code if code > 0 else 128 - code)
+
+
+@app.command()
+def profile(name: Annotated[str, typer.Argument(metavar="NAME", help="A file of profiles/, without .yaml.")]) -> None:
+    """Lay profiles/NAME.yaml over params.yaml and print what changes."""
+    from dualprior import profiles
+
+    print("\n".join(profiles.apply(ROOT, name)) or f"params.yaml already agrees with profile {name}")
+
+
+@app.command()
+def readme(check: Annotated[bool, typer.Option("--check", help="Change nothing; fail when README is stale.")] = False) -> None:
+    """Write the tables of README.md from the metrics."""
+    from dualprior import tables, usage
+    from dualprior.artifacts import Paths, read_text, write_text
+
+    paths, file = Paths(ROOT), ROOT / "README.md"
+    old = read_text(file)
+    new = tables.inject(old, "results", read_text(paths.results_table))
+    new = tables.inject(new, "timing", usage.table(paths))
+    if check and new != old:
+        raise UserError("README.md is not in step with the metrics; run `python src/cli.py readme`")
+    if new != old:
+        write_text(file, new)
+
+
+@app.command("dag")
+def show_dag(
+    write_deps: Annotated[bool, typer.Option("--write-deps", help="Rewrite the code dependencies in dvc.yaml.")] = False,
+) -> None:
+    """List the stages in the order they run."""
+    from dualprior import dag
+
+    if write_deps:
+        print("\n".join(dag.write_code_deps(ROOT)) or "dvc.yaml already lists every code dependency")
+        return
+    print("\n".join(stage.id for stage in dag.read_stages(ROOT)))
+
+
+def _run_stage(name: str, key: str | None = None) -> None:
+    """Run one stage on this machine, then note its seconds and memory."""
+    from dualprior import dag
+    from dualprior.config import load_config
+
+    stage = dag.find_stage(ROOT, name, key)
+    config = load_config(ROOT / "params.yaml", stage.params)
+    _prepare_machine()
+    from dualprior import usage
+    from dualprior.artifacts import Paths
+
+    scratch = Path(os.environ.get("DVC_ROOT", ROOT)) / ".scratch"
+    paths = Paths(ROOT, scratch / stage.id / dag.fingerprint(stage, ROOT))
+    importlib.import_module(f"dualprior.stages.{name}").run(config, paths, key)
+    usage.record(paths, stage.id, scratch)
+    shutil.rmtree(paths.scratch, ignore_errors=True)  # the result is written; a forced rerun starts afresh
+
+
+def _prepare_machine() -> None:
+    """Memory and threads; before torch is imported, or it does not listen."""
+    _keep_memory()
+    threads = os.environ.get("DUALPRIOR_THREADS")
+    if threads is None:
+        return
+    if not threads.isdecimal() or int(threads) < 1:
+        raise UserError(f"DUALPRIOR_THREADS={threads} is not a number of threads; set it to 1 or more")
+    os.environ.update(OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
+
+
+def _keep_memory() -> None:
+    """Make glibc keep freed memory: giving large activations back after every step costs page faults.
+
+    Parameters of mallopt(3). Does nothing on another C library.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return
+    mallopt(M_MMAP_THRESHOLD, 2**31 - 1)
+    mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    mallopt(M_TOP_PAD, 256 * 2**20)
+
+
+def _wait(command: list[str]) -> int:
+    """Run a command; a signal to this process ends it too. Returns its exit status."""
+    process = subprocess.Popen(command)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        raise
+
+
+def _interrupt(*_signal) -> None:
+    raise KeyboardInterrupt
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 done, 2 a mistake of the user's, 1 the disk or another failure, 130 interrupted."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return app(arguments, prog_name="src/cli.py", standalone_mode=False) or 0
+    except UserError as error:
+        return _fail(str(error), 2)
+    except typer.TyperException as error:
+        return _fail(f"{error.format_message()}; see `python src/cli.py --help`", error.exit_code)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return _fail("the disk is full; free some space and run again", 1)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

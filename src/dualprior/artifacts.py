@@ -1,0 +1,337 @@
+"""Where every artefact lies, and how it is read and written.
+
+A write is atomic: a temporary name in the same folder, then `os.replace`, so a reader sees the old file or
+the new one and never half of one. A missing input names the stage that makes it.
+"""
+
+import errno
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+import numpy as np
+import pandas as pd
+import safetensors.torch
+import torch
+
+from dualprior.errors import UserError
+
+# Which stage makes a file, for the message about a missing one. A test holds it equal to dvc.yaml.
+PRODUCERS = {
+    "data/*.npy": "prepare",
+    "data/manifest.csv": "prepare",
+    "data/measurements/*": "degrade",
+    "models/ddpm.*": "train_ddpm",
+    "metrics/train_*": "train_ddpm",
+    "data/dip/*": "fit_dip",
+    "data/restored/*": "restore",
+    "data/generated.*": "generate",
+    "metrics/tasks/*": "evaluate",
+    "metrics/generation.json": "evaluate_generation",
+    "metrics/ablation_*": "ablate",
+    "metrics/*": "summarise",
+}
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Every file a stage reads or writes, below `root`; `scratch` is the stage's own folder for checkpoints."""
+
+    root: Path
+    scratch: Path | None = None
+
+    @property
+    def train(self) -> Path:
+        return self.root / "data/train.npy"
+
+    @property
+    def val(self) -> Path:
+        return self.root / "data/val.npy"
+
+    @property
+    def test(self) -> Path:
+        """Clean test images: for preparing, degrading and judging only; restore and fit_dip never read them."""
+        return self.root / "data/test.npy"
+
+    @property
+    def manifest(self) -> Path:
+        return self.root / "data/manifest.csv"
+
+    @property
+    def contact_sheet(self) -> Path:
+        return self.root / "plots/contact_sheet.png"
+
+    def measurement(self, task: str) -> Path:
+        return self.root / f"data/measurements/{task}.safetensors"
+
+    @property
+    def model(self) -> Path:
+        return self.root / "models/ddpm.safetensors"
+
+    @property
+    def model_config(self) -> Path:
+        return self.root / "models/ddpm.json"
+
+    @property
+    def train_metrics(self) -> Path:
+        return self.root / "metrics/train_ddpm.json"
+
+    @property
+    def train_curve(self) -> Path:
+        return self.root / "metrics/train_curve.csv"
+
+    @property
+    def train_plot(self) -> Path:
+        return self.root / "plots/train_ddpm.png"
+
+    def dip(self, task: str) -> Path:
+        return self.root / f"data/dip/{task}.safetensors"
+
+    def dip_info(self, task: str) -> Path:
+        return self.root / f"data/dip/{task}.json"
+
+    def dip_trace(self, task: str) -> Path:
+        return self.root / f"data/dip/{task}.csv"
+
+    def restored(self, task: str) -> Path:
+        return self.root / f"data/restored/{task}.safetensors"
+
+    def restored_info(self, task: str) -> Path:
+        return self.root / f"data/restored/{task}.json"
+
+    @property
+    def generated(self) -> Path:
+        return self.root / "data/generated.npz"
+
+    @property
+    def generated_info(self) -> Path:
+        return self.root / "data/generated.json"
+
+    @property
+    def generate_plot(self) -> Path:
+        return self.root / "plots/generate.png"
+
+    def task_rows(self, task: str) -> Path:
+        return self.root / f"metrics/tasks/{task}.csv"
+
+    def task_metrics(self, task: str) -> Path:
+        return self.root / f"metrics/tasks/{task}.json"
+
+    def restore_plot(self, task: str) -> Path:
+        return self.root / f"plots/restore_{task}.png"
+
+    def trace_plot(self, task: str) -> Path:
+        return self.root / f"plots/dip_trace_{task}.png"
+
+    @property
+    def generation_metrics(self) -> Path:
+        return self.root / "metrics/generation.json"
+
+    @property
+    def generation_plot(self) -> Path:
+        return self.root / "plots/generation_quality.png"
+
+    def ablation(self, knob: str, suffix: str) -> Path:
+        """suffix: csv or md (metrics), png (plot)."""
+        return self.root / ("plots" if suffix == "png" else "metrics") / f"ablation_{knob}.{suffix}"
+
+    @property
+    def summary(self) -> Path:
+        return self.root / "metrics/summary.json"
+
+    @property
+    def per_image(self) -> Path:
+        return self.root / "metrics/per_image.csv"
+
+    @property
+    def claims(self) -> Path:
+        return self.root / "metrics/claims.json"
+
+    @property
+    def results_table(self) -> Path:
+        return self.root / "metrics/results.md"
+
+    @property
+    def summary_plot(self) -> Path:
+        return self.root / "plots/summary.png"
+
+    @property
+    def gains_plot(self) -> Path:
+        return self.root / "plots/gains.png"
+
+    @property
+    def timing(self) -> Path:
+        return self.root / "metrics/timing.json"
+
+    @property
+    def memory(self) -> Path:
+        return self.root / "metrics/memory.json"
+
+
+# --- reading -----------------------------------------------------------------------------------------------
+
+
+def producer(path: Path) -> str | None:
+    """The stage that makes `path`, or None for a file no stage makes."""
+    return next((stage for pattern, stage in PRODUCERS.items() if Path(path).match(pattern)), None)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Raises UserError for a file that is missing or cannot be decoded."""
+    try:
+        yield
+    except FileNotFoundError:
+        made_by = f"stage {producer(path)} has not run" if producer(path) else "no stage makes it"
+        raise UserError(
+            f"{path} is missing: {made_by}; run `dvc repro` or `python src/cli.py all`"
+        ) from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, safetensors.SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} cannot be read: {reason}; delete it and run `dvc repro`") from None
+
+
+def read_text(path: Path) -> str:
+    with _reading(path):
+        return Path(path).read_text(encoding="utf-8")
+
+
+def read_json(path: Path) -> dict:
+    with _reading(path):
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    with _reading(path):
+        return safetensors.torch.load_file(path)
+
+
+def read_array(path: Path) -> np.ndarray:
+    """One .npy array."""
+    with _reading(path):
+        return np.load(path, allow_pickle=False)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of one .npz."""
+    with _reading(path), np.load(path, allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    with _reading(path):
+        return pd.read_csv(path)
+
+
+# --- writing -----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[io.BufferedWriter]:
+    """A binary file that takes the place of `path` when the block ends well; otherwise the old file stays.
+
+    Raises UserError when the disk refuses, above all when it is full.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, "wb") as file:
+            yield file
+        os.replace(part, path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(f"the disk is full: {path} was not written; free some space and run again") from None
+        raise UserError(f"{path} cannot be written: {error.strerror}; mend that and run again") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    with replacing(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+def write_json(path: Path, obj: Mapping | list) -> None:
+    """Indented JSON; NumPy scalars and arrays allowed, NaN refused (ValueError)."""
+    write_text(path, json.dumps(obj, indent=2, allow_nan=False, default=lambda value: value.tolist()) + "\n")
+
+
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with replacing(path) as file:
+        file.write(safetensors.torch.save(plain))
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """One .npy array."""
+    with replacing(path) as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Several arrays as one compressed .npz."""
+    with replacing(path) as file:
+        np.savez_compressed(file, **arrays)
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """CSV without the index, numbers to six significant digits."""
+    write_text(path, table.to_csv(index=False, float_format="%.6g"))
+
+
+def write_figure(path: Path, figure) -> None:
+    """A matplotlib figure as PNG, free of version stamps so that equal figures are equal files."""
+    with replacing(path) as file:
+        figure.savefig(file, format="png", bbox_inches="tight", metadata={"Software": None})
+
+
+# --- checkpoints -------------------------------------------------------------------------------------------
+
+
+class CheckpointFolder:
+    """The one checkpoint of a long fit, in a folder that one process at a time may hold.
+
+    Used as a context manager. Raises UserError when another process holds the folder.
+    """
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+        self._file = self.path / "checkpoint.pt"
+        self._lock = filelock.FileLock(self.path / "lock")
+
+    def __enter__(self) -> "CheckpointFolder":
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise UserError(
+                f"{self.path} is in use by another process; wait until it ends or stop it, then run again"
+            ) from None
+        return self
+
+    def __exit__(self, *_exception) -> None:
+        self._lock.release()
+
+    def save(self, state: dict) -> None:
+        """Replace the checkpoint; on a full disk the one before stays."""
+        buffer = io.BytesIO()  # torch.save's own writer hides the cause when the disk is full
+        torch.save(state, buffer)
+        with replacing(self._file) as file:
+            file.write(buffer.getbuffer())
+
+    def load(self) -> dict | None:
+        """The last saved state on the CPU, or None when there is none. Tensors and plain values only."""
+        if not self._file.exists():
+            return None
+        try:
+            return torch.load(self._file, map_location="cpu", weights_only=True)
+        except Exception as error:  # a damaged file fails in many ways
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{self._file} cannot be read: {reason}; delete it to start the fit afresh") from None

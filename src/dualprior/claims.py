@@ -1,0 +1,106 @@
+"""The claims of the experiment, judged from per-image rows: a value, its interval, the goal, and whether it holds.
+
+A claim that fails says so: `holds` is false and `reading` tells why. "Hybrid" is judged against its strongest
+rival, the one with the best mean on the same test images, so it never gains by a weak opponent.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from dualprior.metrics import by_image
+
+HYBRID, CONTROL, CHAIN, STOPPED, ORACLE = "hybrid", "restart_cheap", "ddpm_1000", "dip_stopped", "dip_oracle"
+RIVALS = (STOPPED, "ddpm_best", "ddpm_mean", "one_step")
+
+# Goals as (denoising tasks, all others): one network call is near-optimal for Gaussian denoising, so less is to be won.
+GAIN_DB = (0.3, 0.5)
+STOPPING_GAP_DB = (0.15, 0.3)
+GAIN_SSIM = 0.02
+TIME_RATIO = 0.1
+
+Interval = Callable[[np.ndarray], tuple[float, float, float]]  # values [n] -> (mean, low, high)
+
+
+def judge(rows: pd.DataFrame, denoising: dict[str, bool], interval: Interval) -> dict[str, dict]:
+    """{claim: {value, lo, hi, goal, holds, reading, ...}} for every task in `denoising` (task: is A the identity?).
+
+    rows: columns of `metrics.ROW_COLUMNS`. A claim about a method that did not run is left out.
+    """
+    claims = {}
+    for task, is_denoising in denoising.items():
+        claims.update(_task_claims(rows[rows["task"] == task], task, 0 if is_denoising else 1, interval))
+    return claims
+
+
+def _task_claims(rows: pd.DataFrame, task: str, goal: int, interval: Interval) -> dict[str, dict]:
+    psnr, ssim, seconds = (by_image(rows, column) for column in ("psnr", "ssim", "seconds"))
+    claims = {}
+    if HYBRID in psnr and any(rival in psnr for rival in RIVALS):
+        claims[f"hybrid_gain_db_{task}"] = _gain(psnr, strongest_rival(psnr), GAIN_DB[goal], "dB", interval)
+        claims[f"hybrid_gain_ssim_{task}"] = _gain(ssim, strongest_rival(ssim), GAIN_SSIM, "SSIM", interval)
+    if {HYBRID, CONTROL} <= set(psnr):
+        claims[f"hybrid_vs_control_db_{task}"] = _gain(psnr, CONTROL, 0.0, "dB", interval)
+    if {ORACLE, STOPPED} <= set(psnr):
+        claims[f"stopping_gap_{task}_db"] = _stopping_gap(psnr, STOPPING_GAP_DB[goal], interval)
+    if {HYBRID, CHAIN} <= set(psnr):
+        claims[f"hybrid_time_ratio_{CHAIN}_{task}"] = _time_ratio(seconds, psnr, interval)
+    return claims
+
+
+def strongest_rival(table: pd.DataFrame) -> str:
+    """The rival with the best mean. table: image × method, from `metrics.by_image`."""
+    return table[[rival for rival in RIVALS if rival in table]].mean().idxmax()
+
+
+def _rounded(numbers: tuple[float, float, float]) -> tuple[float, float, float]:
+    return tuple(round(number, 4) + 0.0 for number in numbers)  # + 0.0 turns -0.0 into 0.0
+
+
+def _gain(table: pd.DataFrame, rival: str, goal: float, unit: str, interval: Interval) -> dict:
+    """Hybrid minus rival on the images both have; holds when the mean reaches the goal and the interval lies above 0."""
+    pairs = table[[HYBRID, rival]].dropna()
+    value, low, high = _rounded(interval((pairs[HYBRID] - pairs[rival]).to_numpy()))
+    short = [] if value >= goal else [f"short of the goal of {goal:g} {unit}"]
+    unsure = [] if low > 0 else ["the interval reaches 0"]
+    reading = f"hybrid minus {rival}: {value:+.3g} {unit} [{low:+.3g}, {high:+.3g}], {len(pairs)} images: "
+    return {
+        "value": value,
+        "lo": low,
+        "hi": high,
+        "goal": goal,
+        "holds": not short + unsure,
+        "rival": rival,
+        "reading": reading + (" and ".join(short + unsure) or "holds"),
+    }
+
+
+def _stopping_gap(psnr: pd.DataFrame, goal: float, interval: Interval) -> dict:
+    """Mean of oracle minus stopped, in dB; holds when it is at most the goal."""
+    pairs = psnr[[ORACLE, STOPPED]].dropna()
+    value, low, high = _rounded(interval((pairs[ORACLE] - pairs[STOPPED]).to_numpy()))
+    holds = value <= goal
+    reading = f"stopping without the clean image loses {value:.3g} dB [{low:.3g}, {high:.3g}] to the oracle peak: "
+    reading += "holds" if holds else f"more than the goal of {goal:g} dB"
+    return {"value": value, "lo": low, "hi": high, "goal": goal, "holds": holds, "reading": reading}
+
+
+def _time_ratio(seconds: pd.DataFrame, psnr: pd.DataFrame, interval: Interval) -> dict:
+    """Seconds of the hybrid over those of the full chain; holds at most at the goal, and only without loss of PSNR."""
+    both = psnr[[HYBRID, CHAIN]].dropna()
+    times = seconds.loc[both.index]
+    value, low, high = _rounded(interval((times[HYBRID] / times[CHAIN]).to_numpy()))
+    margin = round(float((both[HYBRID] - both[CHAIN]).mean()), 4)
+    slow = [] if value <= TIME_RATIO else [f"more than the goal of {TIME_RATIO:g}"]
+    worse = [] if margin >= 0 else ["the hybrid is worse"]
+    reading = f"hybrid takes {value:.3g} of the seconds of {CHAIN} at {margin:+.3g} dB, {len(both)} images: "
+    return {
+        "value": value,
+        "lo": low,
+        "hi": high,
+        "goal": TIME_RATIO,
+        "holds": not slow + worse,
+        "psnr_margin": margin,
+        "reading": reading + (" and ".join(slow + worse) or "holds"),
+    }

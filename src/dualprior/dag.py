@@ -1,0 +1,196 @@
+"""dvc.yaml as a list of stages: matrix stages expanded, in an order that respects their files.
+
+Used by the command line (order of `all`, legal keys, checkpoint fingerprints) and by the tests that hold
+dvc.yaml equal to the code.
+"""
+
+import ast
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from dualprior.config import read_yaml
+from dualprior.errors import UserError
+
+_SLOT = re.compile(r"\$\{([\w.]+)\}")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of dvc.yaml after expansion; paths are relative to the project's folder."""
+
+    name: str  # "degrade"
+    key: str | None  # "sr4", the matrix item; None for a plain stage
+    cmd: str
+    deps: tuple[str, ...]
+    outs: tuple[str, ...]  # cached outputs, metrics and plots
+    params: tuple[str, ...]  # parameter sections, "tasks.sr4"
+
+    @property
+    def id(self) -> str:
+        """DVC's own name of the stage, "degrade@sr4"."""
+        return self.name if self.key is None else f"{self.name}@{self.key}"
+
+    @property
+    def arguments(self) -> list[str]:
+        """What follows `python src/cli.py` in cmd."""
+        return self.cmd.split()[2:]
+
+
+def read_stages(root: Path) -> list[Stage]:
+    """All stages of root/dvc.yaml, each after the makers of its files, otherwise in the order they are written."""
+    params = read_yaml(root / "params.yaml")
+    entries = read_yaml(root / "dvc.yaml")["stages"]
+    return _ordered([stage for name, entry in entries.items() for stage in _expand(name, entry, params)])
+
+
+def find_stage(root: Path, name: str, key: str | None = None) -> Stage:
+    """One stage. Raises UserError, with the legal ones listed, for a name or key that dvc.yaml does not have."""
+    stages = read_stages(root)
+    keys = [stage.key for stage in stages if stage.name == name]
+    if not keys:
+        raise UserError(f"stage '{name}' is not in dvc.yaml; it has {', '.join(dict.fromkeys(s.name for s in stages))}")
+    if key not in keys:
+        raise UserError(f"{name} knows no '{key}'; choose one of {', '.join(map(str, keys))}")
+    return next(stage for stage in stages if (stage.name, stage.key) == (name, key))
+
+
+def _expand(name: str, entry: dict, params: dict) -> Iterator[Stage]:
+    matrix = {
+        slot: list(_lookup(values, params) if isinstance(values, str) else values)
+        for slot, values in entry.get("matrix", {}).items()
+    }
+    for combination in product(*matrix.values()):
+        key = "-".join(combination) or None
+        yield _stage(name, key, entry, {f"item.{s}": v for s, v in zip(matrix, combination, strict=True)})
+
+
+def _lookup(slot: str, params: dict) -> dict | list:
+    """The value behind "${tasks}"; a mapping yields its keys when iterated, as in DVC."""
+    value = params
+    for part in _SLOT.fullmatch(slot)[1].split("."):
+        value = value[part]
+    return value
+
+
+def _stage(name: str, key: str | None, entry: dict, items: dict[str, str]) -> Stage:
+    def fill(text: str) -> str:
+        return _SLOT.sub(lambda slot: items[slot[1]], text)
+
+    def paths(field: str) -> list[str]:
+        return [fill(next(iter(item)) if isinstance(item, dict) else item) for item in entry.get(field, [])]
+
+    return Stage(
+        name=name,
+        key=key,
+        cmd=fill(entry["cmd"]),
+        deps=tuple(paths("deps")),
+        outs=tuple(paths("outs") + paths("metrics") + paths("plots")),
+        params=tuple(paths("params")),
+    )
+
+
+def _ordered(stages: list[Stage]) -> list[Stage]:
+    """Topological order; among the stages that are ready, the first written comes first."""
+    makers = {out: stage.id for stage in stages for out in stage.outs}
+    waiting, done, result = list(stages), set(), []
+    while waiting:
+        ready = next((s for s in waiting if all(makers.get(dep, s.id) in done for dep in s.deps if dep in makers)), None)
+        if ready is None:
+            raise UserError(f"dvc.yaml: {', '.join(s.id for s in waiting)} wait for one another; break the cycle")
+        waiting.remove(ready)
+        done.add(ready.id)
+        result.append(ready)
+    return result
+
+
+# --- what a stage depends on -------------------------------------------------------------------------------
+
+
+def import_closure(module: str, source: Path) -> list[str]:
+    """Files below `source` that importing `module` executes, as sorted paths that start with source's name.
+
+    module: dotted name, "dualprior.stages.restore". Imports inside functions count. Raises UserError when
+    the module has no file.
+    """
+    found: set[Path] = set()
+    waiting = [module]
+    if _module_file(module, source) is None:
+        raise UserError(f"{module} has no file below {source}; write it or take its stage out of dvc.yaml")
+    while waiting:
+        name = waiting.pop()
+        file = _module_file(name, source)
+        if file is None or file in found:
+            continue
+        found.add(file)
+        waiting += _imports(file, name) + _parents(name)
+    return sorted(file.relative_to(source.parent).as_posix() for file in found)
+
+
+def _module_file(name: str, source: Path) -> Path | None:
+    base = source.joinpath(*name.split("."))
+    return next((file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()), None)
+
+
+def _parents(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts))]
+
+
+def _imports(file: Path, name: str) -> list[str]:
+    """Dotted names that a file may import; `from a import b` gives both a and a.b, as b may be a module."""
+    package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+    names: list[str] = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            up = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            origin = ".".join(up + ([node.module] if node.module else []))
+            names += [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
+    return [found for each in names for found in (each, *_parents(each))]
+
+
+def fingerprint(stage: Stage, root: Path) -> str:
+    """A short hash of all that decides a stage's result: its declared parameters and its dependency files."""
+    params = read_yaml(root / "params.yaml")
+    state = {
+        "params": {section: _lookup(f"${{{section}}}", params) for section in stage.params},
+        "deps": {dep: _file_hash(root / dep) for dep in stage.deps},
+    }
+    return hashlib.blake2b(json.dumps(state, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def _file_hash(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
+
+
+def write_code_deps(root: Path) -> list[str]:
+    """Set the code dependencies in dvc.yaml to each stage module's import closure; the rest stays as written.
+
+    Returns the names of the stages that changed.
+    """
+    yaml = YAML()
+    yaml.width = 120
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    document = yaml.load(root / "dvc.yaml")
+    changed = []
+    for name, entry in document["stages"].items():
+        code = import_closure(f"dualprior.stages.{name}", root / "src")
+        deps = code + [dep for dep in entry["deps"] if not dep.startswith("src/")]
+        if deps != list(entry["deps"]):
+            entry["deps"][:] = deps
+            changed.append(name)
+    if changed:
+        with open(root / "dvc.yaml", "w", encoding="utf-8") as file:
+            yaml.dump(document, file)
+    return changed

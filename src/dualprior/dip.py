@@ -1,0 +1,100 @@
+"""Deep Image Prior: N independent fits in one forward pass, as a generator of steps.
+
+min over theta_i of ||A f_i(z_i) - y_i||^2 / m_i for every image i (Ulyanov et al. 2018, Eq. 2), m_i the number of
+measured values. The loss is a mean over values and a sum over images, so each fit follows the path it would alone.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dualprior.errors import UserError
+from dualprior.nets.skip import SkipNet
+from dualprior.operators import Mask, Operator
+from dualprior.seeding import generator
+
+# guide(step, average) -> (target [N, C, H, W], weight): pulls the output towards the target
+Guide = Callable[[int, Tensor], tuple[Tensor, float]]
+
+
+class DIPStep(NamedTuple):
+    step: int  # optimiser steps done
+    average: Tensor  # [N, C, H, W], exponential average of the outputs
+    loss: Tensor  # [N], data loss before the step
+
+
+def build(kind: str, seed: int, names: Sequence[str], **network) -> SkipNet:
+    """The fitting network of every named image, its weights drawn from (seed, name)."""
+    rngs = [generator(seed, "dip-weights", name) for name in names]
+    return {"skip": SkipNet}[kind](rngs=rngs, **network)
+
+
+def network_input(seed: int, names: Sequence[str], channels: int, size: tuple[int, int]) -> Tensor:
+    """z ~ U(0, 0.1) for every named image: [N, channels, H, W] (Ulyanov et al. 2018, Sec. 3)."""
+    return torch.stack([0.1 * torch.rand(channels, *size, generator=generator(seed, "dip-input", n)) for n in names])
+
+
+def snapshot_steps(steps: int, count: int) -> list[int]:
+    """`count` steps, about evenly spaced in log(step), the last one `steps`."""
+    grid = np.unique(np.round(np.geomspace(min(8, steps), steps, count)).astype(int))
+    return [int(s) for s in grid]
+
+
+def data_loss(op: Operator, out: Tensor, y: Tensor) -> Tensor:
+    """Mean squared residual over the measured values of each image: [N]."""
+    residual = (op.A(out) - y).square()
+    if isinstance(op, Mask):
+        mask = op.mask.to(residual)
+        return residual.sum((1, 2, 3)) / (mask.sum((1, 2, 3)) * residual.shape[1])
+    return residual.mean((1, 2, 3))
+
+
+def fit(
+    network: nn.Module,
+    z: Tensor,
+    op: Operator,
+    y: Tensor,
+    *,
+    steps: int,
+    lr: float,
+    input_noise: float,
+    ema: float,
+    seed: int,
+    autocast: torch.dtype | None = None,
+    guide: Guide | None = None,
+) -> Iterator[DIPStep]:
+    """Fit every network to its measurement, yielding after every step.
+
+    z: [N, k, H, W]; y: [N, C, h, w] in [-1, 1] units. input_noise: standard deviation of the noise added to z at
+    each step (drawn once a step for all images, so that no fit depends on its batch-mates). ema: decay of the output
+    average, with warm-up. Raises UserError when a loss stops being finite.
+    """
+    optimizer = torch.optim.Adam(network.parameters(), lr=lr, fused=True)
+    rng = generator(seed, "dip-noise")
+    average = None
+    for step in range(1, steps + 1):
+        jitter = input_noise * torch.randn(z.shape[1:], generator=rng).to(z)
+        with torch.autocast(z.device.type, dtype=autocast or torch.bfloat16, enabled=autocast is not None):
+            out = network(z + jitter)
+        losses = data_loss(op, out, y)
+        total = losses.sum()
+        if guide is not None and average is not None:
+            target, weight = guide(step, average)
+            total = total + weight * (out - target).square().mean((1, 2, 3)).sum()
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        optimizer.step()
+        with torch.no_grad():
+            decay = min(ema, step / (step + 9)) if average is not None else 0.0
+            average = out.detach() if average is None else torch.lerp(out.detach(), average, decay)
+        _check_finite(losses, step, lr)
+        yield DIPStep(step, average, losses.detach())
+
+
+def _check_finite(losses: Tensor, step: int, lr: float) -> None:
+    if not torch.isfinite(losses).all():
+        bad = int((~torch.isfinite(losses)).nonzero()[0])
+        raise UserError(f"the fit of image {bad} has loss {losses[bad]:g} at step {step}; lower dip.lr (now {lr:g})")

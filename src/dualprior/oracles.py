@@ -1,0 +1,66 @@
+"""Closed forms for Gaussian data x0 ~ N(mean, variance I): what samplers, restarts and fusion should give.
+
+Tests compare the code with these; the report plots them. All scalars are per pixel.
+"""
+
+import math
+
+from torch import Tensor
+
+
+def gaussian_denoiser(mean: float, variance: float):
+    """The exact D(x; sigma) = E[x0 | x] = mean + variance / (variance + sigma^2) (x - mean)."""
+
+    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+        sigma = sigma.view(-1, 1, 1, 1)
+        return mean + variance / (variance + sigma**2) * (x - mean)
+
+    return denoise
+
+
+def ddim_end_variance(variance: float, sigmas) -> float:
+    """Variance of the end point of deterministic sampling from N(mean, variance + sigmas[0]^2).
+
+    Each step multiplies the deviation by g + (1 - g) sigma_next / sigma with g = variance / (variance + sigma^2).
+    """
+    deviation = variance + sigmas[0] ** 2
+    for sigma, after in zip(sigmas, sigmas[1:], strict=False):
+        g = variance / (variance + sigma**2)
+        deviation *= (g + (1 - g) * after / sigma) ** 2
+    return deviation
+
+
+def ddpm_end_variance(variance: float, sigmas) -> float:
+    """The same for ancestral sampling (eta = 1), with the fresh noise of every step added."""
+    deviation = variance + sigmas[0] ** 2
+    for sigma, after in zip(sigmas, sigmas[1:], strict=False):
+        g = variance / (variance + sigma**2)
+        up2 = after**2 * (1 - after**2 / sigma**2)
+        down = math.sqrt(after**2 - up2)
+        deviation = deviation * (g + (1 - g) * down / sigma) ** 2 + up2
+    return deviation
+
+
+def restart_mse(variance: float, error: float, start: float, *, matched: bool) -> float:
+    """MSE of one-step denoising of a start image with white error of RMSE `error`, re-noised to level `start`.
+
+    matched: added variance start^2 - error^2, MSE = v s^2 / (v + s^2), least at s = error.
+    plain: added variance start^2, MSE = v (1 - g) + g^2 error^2, g = v / (v + s^2).
+    """
+    g = variance / (variance + start**2)
+    if matched:
+        if start < error:
+            raise ValueError(f"a matched restart cannot start at {start:g}, below its own error {error:g}")
+        return variance * (1 - g)
+    return variance * (1 - g) + g**2 * error**2
+
+
+def fusion_weight(a: float, b: float, correlation: float) -> float:
+    """Weight of the first of two estimates with RMSEs a, b and correlated errors that minimises the MSE."""
+    cross = correlation * a * b
+    return (b**2 - cross) / (a**2 + b**2 - 2 * cross)
+
+
+def fusion_mse(a: float, b: float, correlation: float) -> float:
+    """The MSE at that weight: a^2 b^2 (1 - rho^2) / (a^2 + b^2 - 2 rho a b)."""
+    return a**2 * b**2 * (1 - correlation**2) / (a**2 + b**2 - 2 * correlation * a * b)

@@ -1,0 +1,172 @@
+"""Figures that judge: restorations, DIP fits, quality against time, gains and samples. Titles say what was found."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from dualprior.plots import DPI, INK, SERIES, describe, label_right, new_figure, picture
+
+HYBRID, DIFFUSION, DIP, OTHER = "hybrids", "diffusion alone", "DIP alone", "other"
+PALETTE = {HYBRID: "#8b1a1a", DIFFUSION: "#0072b2", DIP: "#e69f00", OTHER: "#8c8c8c"}
+MARKERS = {HYBRID: "D", DIFFUSION: "o", DIP: "s", OTHER: "v"}
+HYBRIDS = ("hybrid", "restart_dip", "coupled", "fused")
+ORACLE = "dip_oracle"  # sees the clean image: shown, never called best
+FRONT_RANGE_DB = 6.0  # quality_time leaves out methods this far below the best
+
+
+def family(method: str) -> str:
+    """Which prior a method of the catalogue uses: a key of `PALETTE`."""
+    if method in HYBRIDS:
+        return HYBRID
+    if method == "one_step" or method.startswith("ddpm"):
+        return DIFFUSION
+    return DIP if method.startswith("dip") else OTHER
+
+
+def restoration_grid(
+    clean: np.ndarray, restored: Mapping[str, np.ndarray], psnr: Mapping[str, np.ndarray], names: list[str], columns: int = 8
+) -> Figure:
+    """A block for each image: every method's picture in the given order, PSNR beneath, the clean image last.
+
+    clean: [n,H,W,3] in [0,1]; restored: {method: [n,H,W,3]}; psnr: {method: [n]}, dB; names: [n]. In each block the
+    highest PSNR is bold, the oracle's aside.
+    """
+    panels = len(restored) + 1
+    columns = min(columns, panels)
+    heading, width, height = 0.35, 1.45, 1.9  # inches; placed by hand, as automatic layout takes seconds here
+    block = heading + height * -(-panels // columns)
+    figure = Figure(figsize=(columns * width, len(clean) * block), dpi=DPI)
+    size = np.array([figure.get_figwidth(), figure.get_figheight()])
+
+    def place(index: int, panel: int) -> Axes:
+        line, column = divmod(panel, columns)
+        corner = np.array([column * width + 0.05, (len(clean) - index) * block - heading - (line + 1) * height + 0.3])
+        return figure.add_axes((*(corner / size), *(np.array([width - 0.1, height - 0.55]) / size)))
+
+    for index, name in enumerate(names):
+        figure.text(0.05 / size[0], 1 - (index * block + 0.22) / size[1], name, fontsize=10, color=INK, fontweight="bold")
+        best = max(values[index] for method, values in psnr.items() if method != ORACLE)
+        for panel, (method, pictures) in enumerate(restored.items()):
+            value = psnr[method][index]
+            weight = "bold" if value == best else "normal"
+            title = f"{method} (sees clean)" if method == ORACLE else method
+            picture(place(index, panel), pictures[index], title, f"{value:.2f} dB", weight)
+        picture(place(index, panels - 1), clean[index], "clean")
+    return figure
+
+
+def dip_trace(task: str, trace: pd.DataFrame, steps, psnr: np.ndarray, stops, gap_db: float, names: list[str]) -> Figure:
+    """What a DIP fit does over its steps: PSNR (which no method may see), above what the stopping rule sees.
+
+    trace: columns image (0..n-1), step, loss, error_estimate (all NaN where a task has no running estimate);
+    steps: [S]; psnr: [S,n], dB; stops: [n] steps; gap_db: mean loss to the oracle over all test images; names: [n],
+    at most 7.
+    """
+    with_estimate = trace["error_estimate"].notna().any()
+    signals = ["loss", "error_estimate"] if with_estimate else ["loss"]
+    figure, axes = new_figure(1 + len(signals), 1, 7.2, 2.5, sharex=True)
+    top, *below = axes[:, 0]
+    for index, colour in enumerate(SERIES[: len(names)]):
+        curve, rows = psnr[:, index], trace[trace["image"] == index]
+        top.plot(steps, curve, color=colour, linewidth=1.6)
+        height = np.interp(np.log(stops[index]), np.log(steps), curve)
+        top.plot(stops[index], height, "o", color=colour, markersize=8, markeredgecolor="black", zorder=4)
+        top.plot(steps[curve.argmax()], curve.max(), "*", color=colour, markersize=14, markeredgecolor="black", zorder=3)
+        for ax, signal in zip(below, signals, strict=True):
+            ax.plot(rows["step"], rows[signal], color=colour, linewidth=0.9)
+            ax.axvline(stops[index], color=colour, linewidth=0.8, linestyle=":")
+    top.plot([], [], "o", color="white", markeredgecolor="black", label="stopped, without the clean image")
+    top.plot([], [], "*", color="white", markeredgecolor="black", markersize=11, label="oracle peak")
+    top.legend(fontsize=8, frameon=False, loc="upper left")
+    top.set_xscale("log")
+    label_right(top, [steps[-1]] * len(names), psnr[-1], names, SERIES[: len(names)], gap=0.09)
+    describe(top, y="PSNR, dB", title=f"{task}: stopping without the clean image loses {gap_db:.2f} dB to the oracle on average")
+    for ax, signal in zip(below, signals, strict=True):
+        ax.set_yscale("log")
+        describe(ax, y=signal.replace("_", " "))
+    describe(below[-1], x="fit steps", y=signals[-1].replace("_", " "))
+    return figure
+
+
+def quality_time(summary: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
+    """Mean PSNR against seconds an image, a panel a task, with the front of methods that none beats in both.
+
+    summary: contents of metrics/summary.json. Methods more than 6 dB below the best are not drawn.
+    """
+    columns = min(3, len(summary))
+    figure, axes = new_figure(-(-len(summary) // columns), columns, 5.2, 3.6)
+    for ax, (task, methods) in zip(axes.flat, summary.items(), strict=False):
+        table = pd.DataFrame(methods).T.rename_axis("method").reset_index().sort_values("seconds")
+        table["family"] = table["method"].map(family)
+        table["seconds"] = table["seconds"].clip(lower=1e-4)
+        fair = table[(table["method"] != ORACLE) & (table["n"] == table["n"].max())]
+        best = fair.loc[fair["psnr"].idxmax()]
+        table, fair = (rows[rows["psnr"] >= best["psnr"] - FRONT_RANGE_DB] for rows in (table, fair))
+        style = {"hue": "family", "palette": PALETTE, "style": "family", "markers": MARKERS, "legend": False}
+        sns.scatterplot(table, x="seconds", y="psnr", s=42, ax=ax, zorder=3, **style)
+        front = fair[fair["psnr"] >= fair["psnr"].cummax()]
+        ax.step(front["seconds"], front["psnr"], where="post", color=INK, linewidth=0.8, alpha=0.6)
+        ax.set_xscale("log")
+        texts = [_with_remark(row, table["n"].max()) for row in table.itertuples()]
+        label_right(ax, table["seconds"], table["psnr"], texts, table["family"].map(PALETTE))
+        title = f"{task}: {best['method']} is best, {best['psnr']:.2f} dB in {best['seconds']:.2g} s"
+        describe(ax, "seconds per image", "mean PSNR, dB", title)
+    for ax in list(axes.flat)[len(summary) :]:
+        ax.set_axis_off()
+    keys = [Line2D([], [], color=PALETTE[name], marker=MARKERS[name], linestyle="", label=name) for name in PALETTE]
+    figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), frameon=False, fontsize=8)
+    return figure
+
+
+def _with_remark(row, everywhere: float) -> str:
+    if row.method == ORACLE:
+        return f"{ORACLE} (sees clean)"
+    return f"{row.method} (n={row.n:.0f})" if row.n < everywhere else row.method
+
+
+def gains(claims: Mapping[str, Mapping]) -> Figure:
+    """Hybrid minus its strongest rival, a row a task, with interval and goal. claims: contents of metrics/claims.json."""
+    prefix = "hybrid_gain_db_"
+    rows = {name.removeprefix(prefix): claim for name, claim in claims.items() if name.startswith(prefix)}
+    figure, axes = new_figure(1, 1, 7.0, 0.55 * len(rows) + 1.2)
+    ax = axes[0, 0]
+    for place, claim in enumerate(rows.values()):
+        colour = PALETTE[HYBRID] if claim["holds"] else PALETTE[DIFFUSION if claim["lo"] > 0 else OTHER]
+        ax.plot([claim["lo"], claim["hi"]], [place, place], color=colour, linewidth=2.4, solid_capstyle="butt")
+        ax.plot(claim["value"], place, "D" if claim["holds"] else "o", color=colour, markersize=8, markeredgecolor="white")
+        ax.plot([claim["goal"]] * 2, [place - 0.32, place + 0.32], color=INK, linewidth=1.6, linestyle=(0, (2, 1)))
+    ax.axvline(0, color=INK, linewidth=0.8)
+    ax.set_yticks(range(len(rows)), [f"{task}\nagainst {claim['rival']}" for task, claim in rows.items()])
+    ax.invert_yaxis()
+    above = sum(claim["lo"] > 0 for claim in rows.values())
+    held = sum(claim["holds"] for claim in rows.values())
+    title = f"The hybrid beats its strongest rival, interval above 0, on {above} of {len(rows)} tasks; goal reached on {held}"
+    describe(ax, "gain in mean PSNR, dB, with its interval (dashed: goal; diamond: reached)", "", title)
+    return figure
+
+
+def generation_quality(table: pd.DataFrame, floor: float, distance: str, count: int) -> Figure:
+    """Distance of samples to real patches against network calls, a line a sampler, with the real-against-real floor.
+
+    table: columns sampler, calls, frechet; distance: its full name; count: images in each set.
+    """
+    figure, axes = new_figure(1, 1, 5.6, 3.6)
+    ax = axes[0, 0]
+    for (sampler, rows), colour, marker in zip(table.groupby("sampler", sort=False), SERIES, "oDsv", strict=False):
+        rows = rows.sort_values("calls")
+        ax.plot(rows["calls"], rows["frechet"], color=colour, marker=marker, linewidth=1.6, label=sampler)
+    ax.axhline(floor, color=INK, linewidth=1, linestyle="--", label="real against real")
+    ax.set_xscale("log")
+    ax.minorticks_off()
+    ax.set_xticks(sorted(table["calls"].unique()), [str(calls) for calls in sorted(table["calls"].unique())])
+    ax.set_ylim(bottom=0)
+    ax.legend(fontsize=8, frameon=False)
+    best = table.loc[table["frechet"].idxmin()]
+    title = f"Best: {best['sampler']} with {best['calls']} calls, {best['frechet'] / floor:.1f} × the floor of {count} real patches"
+    describe(ax, "network calls", distance, title)
+    return figure

@@ -1,0 +1,26 @@
+"""Random streams named by what they are for, so no result depends on order, batch size or number of ranks."""
+
+import json
+from hashlib import blake2b
+
+import numpy as np
+import torch
+
+
+def derive_seed(seed: int, stage: str, *ids: str | int) -> int:
+    """A 63-bit seed from a user's seed and the names of the stream; equal on every machine and Python version.
+
+    The names are hashed as a JSON list (blake2b), so ("a", "bc") and ("ab", "c") differ, and so do 1 and "1".
+    """
+    name = json.dumps([seed, stage, *ids], default=int).encode()
+    return int.from_bytes(blake2b(name, digest_size=8).digest(), "big") >> 1
+
+
+def generator(seed: int, stage: str, *ids: str | int) -> torch.Generator:
+    """CPU torch generator of the stream (seed, stage, ids), e.g. generator(0, "degrade", "sr4", "test_china_03")."""
+    return torch.Generator().manual_seed(derive_seed(seed, stage, *ids))
+
+
+def numpy_generator(seed: int, stage: str, *ids: str | int) -> np.random.Generator:
+    """NumPy generator of the stream (seed, stage, ids)."""
+    return np.random.default_rng(derive_seed(seed, stage, *ids))

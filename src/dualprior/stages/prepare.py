@@ -1,0 +1,167 @@
+"""prepare: photographs to training patches, validation crops and test crops, with a manifest and a contact sheet."""
+
+import hashlib
+import logging
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dualprior import artifacts, data
+from dualprior.artifacts import Paths
+from dualprior.config import Config
+from dualprior.errors import UserError
+from dualprior.images import read_photograph
+from dualprior.seeding import numpy_generator
+
+PARAMS = ("data",)
+log = logging.getLogger(__name__)
+
+# The contact sheet: pieces in a row, training patches shown; width and height of a piece and of a heading, inches.
+SHEET_COLUMNS, SHEET_PATCHES = 12, 24
+CELL, HEADING = (1.25, 1.6), 0.45
+
+
+def run(config: Config, paths: Paths, key: str | None = None) -> None:
+    settings = config.data
+    photographs = _photographs(settings, paths.root)
+    pieces = cut(photographs, settings)
+    tables = {split: manifest(split, crops) for split, crops in pieces.items()}
+    for split, path in (("train", paths.train), ("val", paths.val), ("test", paths.test)):
+        artifacts.write_array(path, np.stack([crop.pixels for crop in pieces[split]]))
+        named = [photograph.name for photograph in photographs[split]]
+        log.info("%s: %d pieces from %d photographs: %s", split, len(pieces[split]), len(named), _listed(named))
+    artifacts.write_table(paths.manifest, pd.concat(tables.values(), ignore_index=True))
+    artifacts.write_figure(paths.contact_sheet, contact_sheet(pieces, tables))
+
+
+def _listed(names: list[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def cut(photographs: dict[str, list[data.Photograph]], settings) -> dict[str, list[data.Crop]]:
+    """The pieces of each split: training patches, then validation and test crops."""
+
+    def rng(split):
+        return numpy_generator(settings.seed, "prepare", split)
+
+    return {
+        "train": data.training_patches(photographs["train"], settings.scales, settings.patch_size, settings.train_patches, rng("train")),
+        "val": data.evaluation_crops(photographs["val"], settings.scales, settings.image_size, settings.val_images, rng("val")),
+        "test": data.evaluation_crops(photographs["test"], settings.scales, settings.image_size, settings.test_images, rng("test")),
+    }
+
+
+# --- sources ---------------------------------------------------------------------------------------------------
+
+
+def _photographs(settings, root: Path) -> dict[str, list[data.Photograph]]:
+    if settings.source == "folder":
+        found = _survey(root / Path(settings.folder).expanduser(), settings)
+        return data.split_photographs(found, {"val": settings.val_images, "test": settings.test_images}, settings.seed)
+    return {
+        split: [_measured(name, files, [read_photograph(file) for file in files], settings) for name, files in named.items()]
+        for split, named in data.shipped_photographs().items()
+    }
+
+
+def _measured(name: str, files: tuple[Path, ...], pixels: Sequence[np.ndarray], settings) -> data.Photograph:
+    return data.measured(name, files, pixels, settings.scales, settings.image_size, settings.patch_size)
+
+
+def _survey(folder: Path, settings) -> list[data.Photograph]:
+    """Every usable photograph below `folder`, named by its path in it. What is skipped is logged with the reason.
+
+    Raises UserError for a folder that is missing or holds no usable photograph, and for a photograph too small.
+    """
+    if not folder.is_dir():
+        raise UserError(f"data.folder={settings.folder} is not a folder; name a folder of photographs in params.yaml")
+    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in data.EXTENSIONS and f.is_file())
+    photographs, skipped, seen = [], [], {}
+    for file in files:
+        name = file.relative_to(folder).as_posix()
+        try:
+            pixels = read_photograph(file)
+        except UserError as error:
+            skipped.append(str(error))
+            continue
+        digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
+        if digest in seen:
+            skipped.append(f"{file} is the same picture as {seen[digest]}")
+            continue
+        seen[digest] = name
+        photograph = _measured(name, (file,), [pixels], settings)
+        if photograph.capacity:
+            photographs.append(photograph)
+        else:
+            skipped.append(f"{file} has no piece with contrast")
+    for reason in skipped:
+        log.warning("skipped: %s", reason)
+    log.info("%s: %d photographs, %d of %d files skipped", folder, len(photographs), len(skipped), len(files))
+    if not photographs:
+        raise UserError(
+            f"data.folder={settings.folder} holds no usable photograph ({len(files)} image files, all skipped); "
+            "name a folder of photographs in params.yaml"
+        )
+    return photographs
+
+
+# --- manifest and contact sheet --------------------------------------------------------------------------------
+
+
+def manifest(split: str, crops: Sequence[data.Crop]) -> pd.DataFrame:
+    """One row a piece, in the order of the array; `image` is its id, unique over all splits."""
+    counts, rows = Counter(), []
+    for index, crop in enumerate(crops):
+        slug = re.sub(r"[^a-z0-9]+", "-", Path(crop.photograph).stem.lower()).strip("-") or "photograph"
+        rows.append(
+            {
+                "split": split,
+                "index": index,
+                "image": f"{split}_{slug}_{counts[slug]:02d}",
+                "photograph": crop.photograph,
+                "file": crop.file,
+                "scale": crop.scale,
+                "x": crop.x,
+                "y": crop.y,
+                "size": crop.pixels.shape[0],
+                "sha256": crop.sha256,
+            }
+        )
+        counts[slug] += 1
+    return pd.DataFrame(rows)
+
+
+def contact_sheet(pieces: dict[str, list[data.Crop]], tables: dict[str, pd.DataFrame]) -> Figure:
+    """Some training patches, and every validation and test crop, each under its id and scale."""
+    spread = np.linspace(0, len(pieces["train"]) - 1, min(SHEET_PATCHES, len(pieces["train"]))).astype(int)
+    shown = {"train": spread, "val": range(len(pieces["val"])), "test": range(len(pieces["test"]))}
+    titles = {
+        "train": f"Training patches ({len(spread)} of {len(pieces['train'])})",
+        "val": "Validation crops",
+        "test": "Test crops",
+    }
+    rows = {split: -(-len(indices) // SHEET_COLUMNS) for split, indices in shown.items()}
+    width, height = SHEET_COLUMNS * CELL[0], sum(HEADING + count * CELL[1] for count in rows.values())
+    figure, top = Figure(figsize=(width, height)), height
+    for split, indices in shown.items():
+        top -= HEADING
+        figure.text(0.1 / width, top / height, titles[split], fontsize=12, fontweight="bold", va="bottom")
+        for place, index in enumerate(indices):
+            row, column = divmod(place, SHEET_COLUMNS)
+            left, bottom = column * CELL[0] + 0.05, top - (row + 1) * CELL[1]
+            axis = figure.add_axes((left / width, bottom / height, (CELL[0] - 0.1) / width, (CELL[0] - 0.1) / height))
+            axis.set_axis_off()
+            axis.imshow(pieces[split][index].pixels, interpolation="nearest")
+            name = tables[split]["image"][index].removeprefix(f"{split}_")
+            axis.set_title(f"{_short(name)}\nscale {pieces[split][index].scale:g}", fontsize=7)
+        top -= rows[split] * CELL[1]
+    return figure
+
+
+def _short(text: str, width: int = 20) -> str:
+    return text if len(text) <= width else f"{text[:7]}...{text[-(width - 10) :]}"

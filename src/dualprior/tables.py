@@ -1,0 +1,65 @@
+"""Tables for people: Markdown out of metrics, and its place in the README."""
+
+import pandas as pd
+
+from dualprior.errors import UserError
+
+CLEAN_IMAGE_METHODS = ("dip_oracle",)  # they see the clean image: shown, never ranked
+
+
+def markdown(table: pd.DataFrame, decimals: int = 2) -> str:
+    """A data frame as a Markdown table, without its index, ending in a newline."""
+    return table.to_markdown(index=False, floatfmt=f".{decimals}f", missingval="–") + "\n"
+
+
+def best_method(methods: dict[str, dict[str, float]]) -> str:
+    """The method of best mean PSNR among those that ran on every test image and never saw the clean one."""
+    everywhere = max(numbers["n"] for numbers in methods.values())
+    fair = {m: v["psnr"] for m, v in methods.items() if v["n"] == everywhere and m not in CLEAN_IMAGE_METHODS}
+    return max(fair, key=fair.get)
+
+
+def render_results(summary: dict[str, dict[str, dict[str, float]]]) -> str:
+    """Methods × tasks, mean PSNR with its interval, from the contents of metrics/summary.json.
+
+    The best fair method of a task is bold; a method that ran on fewer images shows its n, and is not ranked.
+    """
+    methods = list(dict.fromkeys(method for task in summary.values() for method in task))
+    table = pd.DataFrame({"method": [_label(method) for method in methods]})
+    for task, numbers in summary.items():
+        best, everywhere = best_method(numbers), max(value["n"] for value in numbers.values())
+        cells = [_cell(numbers.get(method), everywhere) for method in methods]
+        table[task] = [f"**{cell}**" if method == best else cell for method, cell in zip(methods, cells, strict=True)]
+    return markdown(table) + "\n" + _note(summary)
+
+
+def _label(method: str) -> str:
+    return f"{method} (sees the clean image)" if method in CLEAN_IMAGE_METHODS else method
+
+
+def _cell(numbers: dict[str, float] | None, everywhere: int) -> str:
+    if numbers is None:
+        return "–"
+    few = f", n={numbers['n']}" if numbers["n"] < everywhere else ""
+    return f"{numbers['psnr']:.2f} [{numbers['psnr_lo']:.2f}, {numbers['psnr_hi']:.2f}]{few}"
+
+
+def _note(summary: dict) -> str:
+    counts = sorted({max(value["n"] for value in numbers.values()) for numbers in summary.values()})
+    images = " or ".join(map(str, counts))
+    return (
+        f"Mean PSNR in dB over {images} test images [bootstrap interval of the mean over images]. Bold: the best method of "
+        "the task among those that ran on all images and never saw a clean one. n=: ran on the first n images only.\n"
+    )
+
+
+def inject(text: str, name: str, table: str) -> str:
+    """`text` with what lies between `<!-- BEGIN name -->` and `<!-- END name -->` replaced by `table`.
+
+    Raises UserError where the two markers are not there once each, in order.
+    """
+    begin, end = f"<!-- BEGIN {name} -->", f"<!-- END {name} -->"
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise UserError(f"the markers '{begin}' and '{end}' must stand once each, in this order; put them into the README")
+    head, rest = text.split(begin)
+    return f"{head}{begin}\n{table.strip()}\n{end}{rest.split(end)[1]}"

@@ -1,0 +1,164 @@
+"""The command line: what it gives a stage, what it leaves behind, and how it ends."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from dualprior import dag
+from dualprior.artifacts import Paths, read_json, write_json
+from dualprior.errors import UserError
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def stage(monkeypatch):
+    """Let `run` stand in for a stage: stage("degrade", run)."""
+
+    def replace(name: str, run) -> None:
+        monkeypatch.setitem(sys.modules, f"dualprior.stages.{name}", SimpleNamespace(run=run))
+
+    return replace
+
+
+def test_a_stage_gets_its_sections_its_paths_and_its_key(cli, stage, little, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(little / "elsewhere"))
+    given = {}
+    stage("degrade", lambda config, paths, key: given.update(task=config.task("sr4"), paths=paths, key=key))
+    fingerprint = dag.fingerprint(dag.find_stage(little, "degrade", "sr4"), little)
+    assert cli("degrade", "sr4").code == 0
+    assert given["task"].operator == "block_average"
+    assert given["paths"] == Paths(Path(), little / f"elsewhere/.scratch/degrade@sr4/{fingerprint}")
+    assert given["key"] == "sr4"
+
+
+def test_reading_what_dvc_yaml_does_not_declare_fails(cli, stage):
+    stage("degrade", lambda config, paths, key: config.dip)
+    with pytest.raises(AttributeError, match="does not declare the parameter section 'dip'"):
+        cli("degrade", "sr4")
+
+
+def test_success_is_timed_and_clears_the_checkpoints(cli, stage, little):
+    stage("degrade", lambda config, paths, key: write_json(paths.scratch / "checkpoint", {}))
+    assert cli("degrade", "sr4").code == 0
+    assert list(read_json(little / "metrics/timing.json")) == ["degrade@sr4"]
+    assert not list(little.glob(".scratch/degrade@sr4/*"))
+
+
+def test_failure_is_not_timed_and_keeps_the_checkpoints(cli, stage, little):
+    def run(config, paths, key):
+        write_json(paths.scratch / "checkpoint", {})
+        raise UserError("the training loss is nan at step 7; lower ddpm.training.lr")
+
+    stage("train_ddpm", run)
+    outcome = cli("train-ddpm")
+    assert outcome.code == 2
+    assert outcome.one_line() == "error: the training loss is nan at step 7; lower ddpm.training.lr"
+    assert not (little / "metrics/timing.json").exists()
+    assert list(little.glob(".scratch/train_ddpm/*/checkpoint"))
+
+
+def test_a_defect_keeps_its_traceback(cli, stage):
+    def run(config, paths, key):
+        raise ZeroDivisionError
+
+    stage("prepare", run)
+    with pytest.raises(ZeroDivisionError):
+        cli("prepare")
+
+
+def test_an_interrupted_stage_ends_with_130(cli, stage):
+    def run(config, paths, key):
+        signal.raise_signal(signal.SIGTERM)
+
+    stage("prepare", run)
+    assert cli("prepare").code == 130
+
+
+def test_threads_are_set_before_torch_is_imported(cli, stage, monkeypatch):
+    monkeypatch.setenv("DUALPRIOR_THREADS", "3")
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")
+    seen = []
+    stage("prepare", lambda config, paths, key: seen.append(os.environ["OMP_NUM_THREADS"]))
+    assert cli("prepare").code == 0
+    assert seen == ["3"]
+    assert "torch" not in subprocess.run(
+        [sys.executable, "-c", "import sys, cli; from dualprior import config, dag; print(*sys.modules)"],
+        env=os.environ | {"PYTHONPATH": str(PROJECT / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+
+
+def test_all_runs_every_stage_in_order_and_stops_at_the_first_failure(cli, little, monkeypatch):
+    import cli as module
+
+    commands = []
+
+    def wait(command):
+        commands.append(command[2:])
+        return 2 if command[2:] == ["train-ddpm"] else 0
+
+    monkeypatch.setattr(module, "_wait", wait)
+    assert cli("all").code == 2
+    order = [stage.arguments for stage in dag.read_stages(little)]
+    assert commands == order[: order.index(["train-ddpm"]) + 1]
+    monkeypatch.setattr(module, "_wait", lambda command: 0)
+    outcome = cli("all")
+    assert outcome.code == 0
+    assert outcome.out.count("Running stage") == len(order)
+
+
+def test_all_ends_its_stage_when_it_is_told_to_end(little):
+    import cli as module
+
+    begin = time.monotonic()
+    program = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
+    signal.signal(signal.SIGALRM, lambda *_: module._interrupt())
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    with pytest.raises(KeyboardInterrupt):
+        module._wait(program)
+    assert time.monotonic() - begin < 30
+
+
+def test_dag_lists_the_stages(cli, little):
+    assert cli("dag").out.split() == [stage.id for stage in dag.read_stages(little)]
+
+
+def test_profile_prints_the_difference_and_then_agrees(cli):
+    assert "dip.steps: " in cli("profile", "smoke").out
+    assert "already agrees" in cli("profile", "smoke").out
+
+
+README = "# Title\n<!-- BEGIN results -->\nold\n<!-- END results -->\ntext\n<!-- BEGIN timing -->\n<!-- END timing -->\n"
+
+
+def test_readme_takes_its_tables_from_the_metrics(cli, little):
+    (little / "README.md").write_text(README)
+    write_json(little / "metrics/timing.json", {"prepare": 2.0})
+    write_json(little / "metrics/memory.json", {"prepare": 300})
+    (little / "metrics/results.md").write_text("| task | psnr |\n")
+    stale = cli("readme", "--check")
+    assert stale.code == 2
+    assert stale.one_line() == "error: README.md is not in step with the metrics; run `python src/cli.py readme`"
+    assert (little / "README.md").read_text() == README
+    assert cli("readme").code == 0
+    text = (little / "README.md").read_text()
+    assert "| task | psnr |" in text
+    assert "| prepare | 1 | 2 | 300 |" in text
+    assert "old" not in text
+    assert cli("readme", "--check").code == 0
+
+
+@pytest.fixture(autouse=True)
+def _quiet(caplog):
+    caplog.set_level(logging.WARNING)

@@ -1,0 +1,100 @@
+"""The real stages under DVC, on the smoke profile, in a copy of the project."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from workspace import Workspace
+
+from dualprior import dag
+
+pytestmark = pytest.mark.pipeline
+
+
+@pytest.fixture
+def workspace(smoke, tmp_path) -> Workspace:
+    """A finished smoke run that a test may change."""
+    return smoke[0].copy(tmp_path / "project")
+
+
+def test_one_command_makes_every_file(smoke):
+    workspace, stages = smoke
+    assert sorted(stages) == sorted(stage.id for stage in dag.read_stages(workspace.root))
+    missing = [out for stage in dag.read_stages(workspace.root) for out in stage.outs if not (workspace.root / out).stat().st_size]
+    assert missing == []
+
+
+def test_a_second_repro_runs_nothing_and_the_lock_is_in_step(workspace):
+    assert workspace.repro() == []
+    assert json.loads(workspace.dvc("status", "--json").out) == {}
+
+
+def test_every_stage_is_timed(smoke):
+    workspace, stages = smoke
+    for name in ("timing", "memory"):
+        assert set(stages) <= json.loads((workspace.root / f"metrics/{name}.json").read_text()).keys()
+
+
+def test_metrics_can_be_compared_by_dvc(workspace):
+    workspace.run("git", "commit", "--quiet", "--allow-empty", "--message", "same")
+    compared = workspace.dvc("metrics", "diff", "--all", "HEAD~1", "--json")
+    assert "metrics/summary.json" in json.loads(compared.out)["diff"] if "diff" in compared.out else compared.out
+    assert "failed to load" not in compared.err
+
+
+def test_scratch_is_left_empty(smoke):
+    assert not [file for file in (smoke[0].root / ".scratch").rglob("*") if file.is_file() and file.name != "usage.lock"]
+
+
+def test_git_tracks_metrics_and_plots_and_no_data(smoke):
+    tracked = smoke[0].run("git", "ls-files").out.split()
+    assert "metrics/summary.json" in tracked
+    assert "plots/restore_sr4.png" in tracked
+    assert not [name for name in tracked if name.startswith(("data/", "models/", ".scratch/"))]
+
+
+def test_an_experiment_in_a_temporary_workspace_runs_its_own_code(workspace):
+    with open(workspace.root / "src/dualprior/stages/degrade.py", "a") as file:
+        file.write('\nprint("ran from", __file__)\n')
+    done = workspace.dvc("exp", "run", "--temp", "--set-param", "measure.seed=7", "degrade@sr4")
+    (line,) = [line for line in done.out.splitlines() if line.startswith("ran from")]
+    own = (workspace.root / ".dvc/tmp/exps").resolve()
+    assert own in (workspace.root / line.removeprefix("ran from ")).resolve().parents or str(own) in line
+
+
+def test_training_killed_and_resumed_equals_uninterrupted(workspace):
+    weights = workspace.root / "models/ddpm.safetensors"
+    uninterrupted = weights.read_bytes()
+    weights.unlink()
+    process = subprocess.Popen([sys.executable, "src/cli.py", "train-ddpm"], cwd=workspace.root, env=workspace.env)
+    wait_for(workspace.root / ".scratch", "train_ddpm/*/checkpoint.pt", process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not weights.exists()
+    workspace.cli("train-ddpm")
+    assert weights.read_bytes() == uninterrupted
+
+
+def test_training_told_to_end_ends_with_130(workspace):
+    process = subprocess.Popen(
+        [sys.executable, "src/cli.py", "train-ddpm"], cwd=workspace.root, env=workspace.env, stderr=subprocess.PIPE, text=True
+    )
+    wait_for(workspace.root / ".scratch", "train_ddpm/*/checkpoint.pt", process)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate()
+    assert process.returncode == 130
+    assert "Traceback" not in err
+
+
+def wait_for(folder: Path, pattern: str, process: subprocess.Popen) -> None:
+    """Until a file appears; fails when the process ends first."""
+    for _ in range(6000):
+        if list(folder.glob(pattern)):
+            return
+        assert process.poll() is None, "the process ended before its first checkpoint"
+        time.sleep(0.01)
+    raise AssertionError(f"no {pattern}")

@@ -1,0 +1,117 @@
+"""Claims judged on invented rows whose verdicts are known."""
+
+import functools
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dualprior import claims, metrics
+
+COUNT = 12
+INTERVAL = functools.partial(metrics.bootstrap_mean, resamples=500, confidence=0.95, seed=0)
+BASE = np.linspace(24, 34, COUNT)  # dB, the images differ far more than the methods
+WOBBLE = 0.05 * np.cos(np.arange(COUNT))
+
+
+def rows(task="sr4", seconds=0.2, ssim=0.8, **psnr):
+    """A row an image and method: psnr[method] is added to the image's base."""
+    table = []
+    for method, gain in psnr.items():
+        count = 4 if method == "ddpm_1000" else COUNT
+        for i in range(count):
+            cost = 10.0 if method == "ddpm_1000" else seconds
+            shift = WOBBLE[i] if method == "hybrid" else 0.0
+            similar = ssim + (0.03 if method == "hybrid" else 0.0)
+            table.append((f"i{i}", task, method, 0, BASE[i] + gain + shift, similar, cost, 1, 1))
+    return pd.DataFrame(table, columns=list(metrics.ROW_COLUMNS))
+
+
+def judge(table, denoising=False):
+    return claims.judge(table, {"sr4": denoising}, INTERVAL)
+
+
+RIVALS = {"dip_stopped": 0.0, "ddpm_best": -0.3, "ddpm_mean": 0.1, "one_step": -1.0}
+
+
+def test_gain_is_the_paired_difference_to_the_strongest_rival():
+    table = rows(**RIVALS, hybrid=0.9)
+    claim = judge(table)["hybrid_gain_db_sr4"]
+    assert claim["rival"] == "ddpm_mean"
+    difference = BASE + 0.9 + WOBBLE - (BASE + 0.1)
+    expected = metrics.paired_bootstrap(BASE + 0.9 + WOBBLE, BASE + 0.1, 500, 0.95, 0)
+    assert claim["value"] == pytest.approx(difference.mean(), abs=1e-4)
+    assert (claim["value"], claim["lo"], claim["hi"]) == pytest.approx(expected, abs=1e-4)
+    assert claim["goal"] == 0.5
+    assert claim["holds"] is True
+
+
+def test_denoising_has_the_lower_goal():
+    table = rows(**RIVALS, hybrid=0.5)
+    assert judge(table)["hybrid_gain_db_sr4"]["holds"] is False
+    claim = judge(table, denoising=True)["hybrid_gain_db_sr4"]
+    assert (claim["goal"], claim["holds"]) == (0.3, True)
+
+
+def test_a_small_sure_gain_fails_and_says_that_it_is_short_of_the_goal():
+    claim = judge(rows(**RIVALS, hybrid=0.3))["hybrid_gain_db_sr4"]
+    assert claim["lo"] > 0
+    assert claim["holds"] is False
+    assert "short of the goal of 0.5 dB" in claim["reading"]
+    assert "interval" not in claim["reading"]
+
+
+def test_a_large_unsure_gain_fails_and_says_that_the_interval_reaches_0():
+    table = rows(**RIVALS, hybrid=0.0)
+    lucky = (table["method"] == "hybrid") & (table["image"] == "i0")
+    table.loc[lucky, "psnr"] += 20
+    claim = judge(table)["hybrid_gain_db_sr4"]
+    assert claim["value"] > claim["goal"]
+    assert claim["holds"] is False
+    assert "the interval reaches 0" in claim["reading"]
+
+
+def test_the_ssim_rival_is_the_best_in_ssim():
+    table = rows(**RIVALS, hybrid=0.9)
+    table.loc[table["method"] == "one_step", "ssim"] = 0.82
+    claim = judge(table)["hybrid_gain_ssim_sr4"]
+    assert claim["rival"] == "one_step"
+    assert claim["value"] == pytest.approx(0.01)
+    assert claim["holds"] is False
+
+
+def test_stopping_gap_holds_below_its_goal_and_fails_above():
+    near = judge(rows(dip_stopped=0.0, dip_oracle=0.2))["stopping_gap_sr4_db"]
+    assert (near["value"], near["goal"], near["holds"]) == (0.2, 0.3, True)
+    far = judge(rows(dip_stopped=0.0, dip_oracle=0.4))["stopping_gap_sr4_db"]
+    assert far["holds"] is False
+    assert "more than the goal of 0.3 dB" in far["reading"]
+    assert judge(rows(dip_stopped=0.0, dip_oracle=0.2), denoising=True)["stopping_gap_sr4_db"]["holds"] is False
+
+
+def test_control_claim_needs_an_interval_above_0_only():
+    better = judge(rows(hybrid=0.1, restart_cheap=0.0))["hybrid_vs_control_db_sr4"]
+    assert (better["goal"], better["holds"]) == (0.0, True)
+    assert judge(rows(hybrid=0.0, restart_cheap=0.1))["hybrid_vs_control_db_sr4"]["holds"] is False
+
+
+def test_time_ratio_is_taken_on_the_images_both_have_and_needs_the_quality():
+    fast = judge(rows(hybrid=0.5, ddpm_1000=0.0))["hybrid_time_ratio_ddpm_1000_sr4"]
+    assert (fast["value"], fast["goal"], fast["holds"]) == (0.02, 0.1, True)
+    assert fast["psnr_margin"] == pytest.approx(0.5 + WOBBLE[:4].mean(), abs=1e-4)
+    worse = judge(rows(hybrid=-0.5, ddpm_1000=0.0))["hybrid_time_ratio_ddpm_1000_sr4"]
+    assert worse["holds"] is False
+    assert "the hybrid is worse" in worse["reading"]
+    slow = judge(rows(hybrid=0.5, ddpm_1000=0.0, seconds=2.0))["hybrid_time_ratio_ddpm_1000_sr4"]
+    assert slow["holds"] is False
+    assert "more than the goal of 0.1" in slow["reading"]
+
+
+def test_claims_about_methods_that_did_not_run_are_left_out():
+    assert judge(rows(input=0.0, hybrid=1.0)) == {}
+
+
+def test_claims_are_plain_json_without_nan():
+    text = json.dumps(judge(rows(**RIVALS, hybrid=0.9, restart_cheap=0.0, dip_oracle=0.1, ddpm_1000=0.2)), allow_nan=False)
+    assert len(json.loads(text)) == 5

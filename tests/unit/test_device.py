@@ -1,0 +1,27 @@
+"""The device is a setting of the machine."""
+
+import pytest
+import torch
+
+from dualprior import device
+from dualprior.errors import UserError
+
+
+def test_the_environment_names_the_device(monkeypatch):
+    monkeypatch.setenv("DUALPRIOR_DEVICE", "cpu")
+    assert device.pick() == torch.device("cpu")
+
+
+@pytest.mark.parametrize(("there", "expected"), [(True, "cuda"), (False, "cpu")])
+def test_auto_takes_cuda_when_there_is_one(monkeypatch, there, expected):
+    monkeypatch.setenv("DUALPRIOR_DEVICE", "auto")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert device.pick() == torch.device(expected)
+
+
+@pytest.mark.parametrize("name", ["toaster", "cuda:99"])
+def test_a_device_that_is_not_here_is_one_line(monkeypatch, name):
+    monkeypatch.setenv("DUALPRIOR_DEVICE", name)
+    with pytest.raises(UserError, match=f"DUALPRIOR_DEVICE={name} cannot be used .*set it to auto, cpu or cuda") as caught:
+        device.pick()
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,133 @@
+"""Figures hold the data they were given, say the finding in the title, and leave pyplot alone."""
+
+import io
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from dualprior import plots, result_plots
+
+RNG = np.random.default_rng(0)
+
+
+def texts(figure):
+    return " | ".join(text.get_text() for ax in figure.axes for text in [ax._left_title, ax.title, ax.xaxis.label])
+
+
+def render(figure):
+    """Drawing must work, warn of nothing (warnings are errors) and leave no pyplot figure behind."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", bbox_inches="tight")
+    assert plt.get_fignums() == []
+    return Image.open(buffer)
+
+
+def entry(psnr, seconds, n=16):
+    return {"psnr": psnr, "psnr_lo": psnr - 1, "psnr_hi": psnr + 1, "ssim": 0.8, "seconds": seconds, "nfe": 1, "n": n}
+
+
+def test_restoration_grid_shows_every_method_in_order_with_its_psnr_and_the_clean_image_last():
+    clean = RNG.random((2, 8, 8, 3))
+    restored = {method: RNG.random((2, 8, 8, 3)) for method in ("input", "dip_oracle", "hybrid")}
+    psnr = {"input": np.array([20.0, 21.0]), "dip_oracle": np.array([28.0, 30.0]), "hybrid": np.array([27.0, 29.123])}
+    figure = result_plots.restoration_grid(clean, restored, psnr, ["a", "b"], columns=3)
+    shown = [ax for ax in figure.axes if ax.images]
+    assert [ax.get_title() for ax in shown] == ["input", "dip_oracle (sees clean)", "hybrid", "clean"] * 2
+    assert shown[6].get_xlabel() == "29.12 dB"
+    assert [ax.xaxis.label.get_fontweight() for ax in shown[:3]] == ["normal", "normal", "bold"]
+    np.testing.assert_array_equal(shown[6].images[0].get_array(), restored["hybrid"][1])
+    assert shown[0].images[0].get_interpolation() == "nearest"
+    render(figure)
+
+
+def test_generation_grid_shows_rows_by_name():
+    samples = {"ddim_10": RNG.integers(0, 255, (3, 8, 8, 3), np.uint8), "ddpm_10": np.zeros((2, 8, 8, 3), np.uint8)}
+    figure = plots.generation_grid(samples)
+    assert sum(bool(ax.images) for ax in figure.axes) == 5
+    render(figure)
+
+
+@pytest.mark.parametrize("estimated", [True, False])
+def test_dip_trace_marks_stop_and_peak_and_says_what_stopping_costs(estimated):
+    steps = np.array([10, 20, 40, 80])
+    psnr = np.array([[20.0, 21], [25, 26], [28, 27], [26, 24]])
+    trace = pd.DataFrame([(i, t, 1 / t, 2 / t if estimated else np.nan) for i in (0, 1) for t in range(1, 81)])
+    trace.columns = ["image", "step", "loss", "error_estimate"]
+    figure = result_plots.dip_trace("sr4", trace, steps, psnr, np.array([30, 40]), 0.123, ["a", "b"])
+    assert "loses 0.12 dB" in texts(figure)
+    assert len(figure.axes) == (3 if estimated else 2)
+    marks = [(line.get_marker(), line.get_xdata()[0]) for line in figure.axes[0].lines if len(line.get_xdata()) == 1]
+    assert marks == [("o", 30), ("*", 40), ("o", 40), ("*", 40)]
+    render(figure)
+
+
+def test_training_curve_reports_the_psnr_at_sigma_02():
+    curve = pd.DataFrame({"step": [50, 100], "loss": [0.5, 0.1], "lr": [1e-3, 1e-4]})
+    points = [(step, sigma, 30 - 10 * sigma + step / 100) for step in (50, 100) for sigma in (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)]
+    figure = plots.training_curve(curve, pd.DataFrame(points, columns=["step", "sigma", "psnr"]))
+    assert "σ = 0.2 to 29.0 dB" in texts(figure)
+    render(figure)
+
+
+@pytest.mark.parametrize("values", [[0.05, 0.1, 0.8], [1, 2, 3], ["dip", "input", "one_step"]])
+def test_ablation_names_the_best_setting_of_each_task(values):
+    table = pd.DataFrame(
+        [(t, v, s, 25.0 + i, 24.5 + i, 25.5 + i) for t in ("sr4", "deblur") for s in ("x", "y") for i, v in enumerate(values)],
+        columns=["task", "value", "series", "psnr", "psnr_lo", "psnr_hi"],
+    )
+    figure = plots.ablation(table, "start_level")
+    assert f"sr4: best at {values[-1]}, 27.00 dB" in texts(figure)
+    render(figure)
+
+
+def test_quality_time_names_the_best_fair_method_and_leaves_out_the_far_worse():
+    methods = {"input": entry(14, 0), "dip_oracle": entry(31, 3), "ddpm_1000": entry(30, 9, n=4), "hybrid": entry(29.9, 1)}
+    figure = result_plots.quality_time({"denoise50": methods})
+    assert "denoise50: hybrid is best, 29.90 dB in 1 s" in texts(figure)
+    labels = {text.get_text() for text in figure.axes[0].texts}
+    assert labels == {"dip_oracle (sees clean)", "ddpm_1000 (n=4)", "hybrid"}
+    render(figure)
+
+
+def test_gains_counts_sure_gains_and_reached_goals():
+    claim = {"value": 0.4, "lo": 0.2, "hi": 0.6, "goal": 0.5, "holds": False, "rival": "ddpm_mean"}
+    claims = {
+        "hybrid_gain_db_sr4": claim,
+        "hybrid_gain_db_deblur": claim | {"value": 0.6, "holds": True},
+        "hybrid_gain_db_box": claim | {"value": 0.0, "lo": -0.1},
+        "stopping_gap_sr4_db": claim,
+    }
+    figure = result_plots.gains(claims)
+    assert "on 2 of 3 tasks; goal reached on 1" in texts(figure)
+    render(figure)
+
+
+def test_generation_quality_compares_the_best_with_the_floor():
+    table = pd.DataFrame({"sampler": ["ddpm", "ddpm", "ddim"], "calls": [10, 100, 10], "frechet": [9.0, 3.0, 6.0]})
+    figure = result_plots.generation_quality(table, 1.5, "Fréchet distance, patch-features", 128)
+    assert "ddpm with 100 calls, 2.0 × the floor of 128 real patches" in texts(figure)
+    assert figure.axes[0].get_ylabel() == "Fréchet distance, patch-features"
+    render(figure)
+
+
+def test_labels_never_overlap_and_keep_their_order():
+    heights = np.array([0.5, 0.5, 0.52, 0.1, 0.0])
+    placed = plots._spread(heights, gap=0.1)
+    assert np.diff(np.sort(placed)).min() > 0.099
+    assert 0 <= placed.min() < placed.max() <= 1
+    assert placed[4] < placed[3] < placed[0] < placed[2]
+
+
+def test_more_labels_than_fit_still_fill_the_edge_evenly():
+    placed = plots._spread(np.zeros(30), gap=0.1)
+    assert np.diff(np.sort(placed)).min() > 0.02
+
+
+def test_every_method_of_the_catalogue_has_a_family():
+    assert result_plots.family("one_step") == result_plots.family("ddpm_best") == result_plots.DIFFUSION
+    assert result_plots.family("dip_oracle") == result_plots.DIP
+    assert result_plots.family("coupled") == result_plots.HYBRID
+    assert result_plots.family("restart_cheap") == result_plots.family("input") == result_plots.OTHER

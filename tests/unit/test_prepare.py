@@ -1,0 +1,170 @@
+"""The prepare stage on the shipped photographs and on folders of a person's own."""
+
+import hashlib
+import logging
+import socket
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from dualprior import artifacts
+from dualprior.artifacts import Paths
+from dualprior.config import Data
+from dualprior.errors import UserError
+from dualprior.stages import prepare
+
+SMALL = {
+    "source": "photos",
+    "folder": None,
+    "seed": 0,
+    "patch_size": 8,
+    "train_patches": 60,
+    "scales": (1.0, 0.5),
+    "image_size": 16,
+    "val_images": 2,
+    "test_images": 4,
+}
+
+
+def config(**changes):
+    return SimpleNamespace(data=Data(**(SMALL | changes)))
+
+
+@pytest.fixture
+def no_sheet(monkeypatch):
+    """Leaves the contact sheet empty: drawing it is most of a small run's time."""
+    monkeypatch.setattr(prepare, "contact_sheet", lambda pieces, tables: Figure())
+
+
+def outputs(paths):
+    files = [paths.train, paths.val, paths.test, paths.manifest]
+    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of six noise photographs of different sizes, modes and depths, some in a folder below."""
+    root = tmp_path / "mine"
+    (root / "more").mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i, (name, mode) in enumerate(
+        [("a.png", "RGB"), ("b.JPG", "RGB"), ("c.png", "L"), ("d.tif", "CMYK"), ("more/a.png", "RGBA"), ("e.png", "P")]
+    ):
+        pixels = rng.integers(0, 256, (40 + 3 * i, 60 - 2 * i, 3), dtype=np.uint8)
+        Image.fromarray(pixels).convert(mode).save(root / name)
+    return root
+
+
+def prepare_folder(tmp_path, folder="mine", **changes):
+    paths = Paths(tmp_path)
+    prepare.run(config(source="folder", folder=str(folder), **changes), paths)
+    return paths, artifacts.read_table(paths.manifest)
+
+
+# --- the shipped photographs
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory):
+    """Outputs of one run without any network, and its manifest."""
+
+    def refuse(*_args, **_options):
+        raise AssertionError("prepare opened a network connection")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", refuse)
+        patch.setattr(socket, "getaddrinfo", refuse)
+        paths = Paths(tmp_path_factory.mktemp("shipped"))
+        prepare.run(config(), paths)
+    return paths, artifacts.read_table(paths.manifest)
+
+
+def test_arrays_have_the_sizes_asked_for(shipped):
+    paths, _ = shipped
+    arrays = [artifacts.read_array(path) for path in (paths.train, paths.val, paths.test)]
+    assert [array.shape for array in arrays] == [(60, 8, 8, 3), (2, 16, 16, 3), (4, 16, 16, 3)]
+    assert {array.dtype for array in arrays} == {np.dtype(np.uint8)}
+
+
+def test_no_photograph_is_in_two_splits(shipped):
+    _, manifest = shipped
+    assert (manifest.groupby("photograph")["split"].nunique() == 1).all()
+    assert set(manifest.loc[manifest["split"] == "test", "photograph"]) == {"chelsea", "china"}
+
+
+def test_manifest_rows_hash_the_pixels_they_describe(shipped):
+    paths, manifest = shipped
+    for split, path in (("train", paths.train), ("val", paths.val), ("test", paths.test)):
+        rows = manifest[manifest["split"] == split].sort_values("index")
+        assert [hashlib.sha256(piece.tobytes()).hexdigest() for piece in artifacts.read_array(path)] == list(rows["sha256"])
+
+
+def test_image_ids_are_unique(shipped):
+    _, manifest = shipped
+    assert manifest["image"].is_unique
+    assert list(manifest.loc[manifest["split"] == "test", "image"][:2]) == ["test_chelsea_00", "test_china_00"]
+
+
+def test_contact_sheet_is_a_picture(shipped):
+    paths, _ = shipped
+    with Image.open(paths.contact_sheet) as sheet:
+        assert sheet.width > 1000
+
+
+@pytest.mark.usefixtures("no_sheet")
+def test_a_second_run_writes_the_same_bytes_and_another_seed_does_not(shipped, tmp_path):
+    paths, _ = shipped
+    prepare.run(config(), Paths(tmp_path / "again"))
+    prepare.run(config(seed=1), Paths(tmp_path / "other"))
+    assert outputs(Paths(tmp_path / "again")) == outputs(paths)
+    assert outputs(Paths(tmp_path / "other"))[0] != outputs(paths)[0]
+
+
+# --- a folder
+
+
+@pytest.mark.usefixtures("no_sheet")
+def test_a_folder_of_mixed_images_is_split_by_photograph(tmp_path, folder):
+    _, manifest = prepare_folder(tmp_path, train_patches=200)
+    assert (manifest.groupby("photograph")["split"].nunique() == 1).all()
+    assert set(manifest["photograph"]) == {"a.png", "b.JPG", "c.png", "d.tif", "more/a.png", "e.png"}
+    assert manifest["image"].is_unique
+
+
+@pytest.mark.usefixtures("no_sheet")
+def test_unreadable_and_repeated_and_flat_files_are_listed_and_skipped(tmp_path, folder, caplog):
+    (folder / "broken.png").write_bytes(b"not a picture")
+    (folder / "notes.txt").write_text("not an image at all")
+    (folder / "copy.png").write_bytes((folder / "a.png").read_bytes())
+    Image.new("RGB", (50, 50), "grey").save(folder / "flat.png")
+    with caplog.at_level(logging.INFO):
+        _, manifest = prepare_folder(tmp_path)
+    skipped = [record.message for record in caplog.records if record.message.startswith("skipped:")]
+    assert len(skipped) == 3
+    assert "broken.png cannot be read as an image" in skipped[0]
+    assert "copy.png is the same picture as a.png" in skipped[1]
+    assert "flat.png has no piece with contrast" in skipped[2]
+    assert "6 photographs, 3 of 9 files skipped" in caplog.text
+    assert not {"broken.png", "copy.png", "flat.png"} & set(manifest["photograph"])
+
+
+def test_a_folder_without_a_usable_photograph_is_an_error(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/broken.jpg").write_bytes(b"no")
+    with pytest.raises(UserError, match=r"data\.folder=mine holds no usable photograph \(1 image files"):
+        prepare_folder(tmp_path)
+
+
+def test_a_folder_that_does_not_exist_is_an_error(tmp_path):
+    with pytest.raises(UserError, match=r"data\.folder=nowhere is not a folder"):
+        prepare_folder(tmp_path, folder="nowhere")
+
+
+def test_a_photograph_too_small_stops_the_run_before_anything_is_written(tmp_path, folder):
+    Image.new("RGB", (15, 90)).save(folder / "tiny.png")
+    with pytest.raises(UserError, match=r"tiny\.png is 15 x 90 pixels"):
+        prepare_folder(tmp_path)
+    assert not (tmp_path / "data").exists()

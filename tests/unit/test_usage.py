@@ -1,0 +1,33 @@
+"""Seconds and memory of each stage are recorded by whichever process ran it."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from dualprior import usage
+from dualprior.artifacts import Paths, read_json, write_json
+
+
+def test_runs_are_added_and_sorted(tmp_path):
+    paths = Paths(tmp_path)
+    write_json(paths.timing, {"prepare": 2.0, "fit_dip@sr4": 9.0})
+    usage.record(paths, "degrade@sr4", tmp_path / ".scratch")
+    timing = read_json(paths.timing)
+    assert list(timing) == ["degrade@sr4", "fit_dip@sr4", "prepare"]
+    assert 0 < timing["degrade@sr4"] < 3600
+    assert read_json(paths.memory)["degrade@sr4"] > 50  # MiB: torch is loaded
+
+
+def test_runs_that_end_together_lose_nothing(tmp_path):
+    def record(number: int) -> None:
+        usage.record(Paths(tmp_path), f"fit_dip@{number}", tmp_path)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(record, range(40)))
+    assert len(read_json(Paths(tmp_path).timing)) == 40
+
+
+def test_table_adds_up_the_runs_of_a_stage(tmp_path):
+    paths = Paths(tmp_path)
+    write_json(paths.timing, {"fit_dip@a": 10.0, "fit_dip@b": 20.4, "prepare": 3.0})
+    write_json(paths.memory, {"fit_dip@a": 500, "fit_dip@b": 700, "prepare": 300})
+    lines = usage.table(paths).splitlines()
+    assert lines[2:] == ["| fit_dip | 2 | 30 | 700 |", "| prepare | 1 | 3 | 300 |", "| all | 3 | 33 | 700 |"]
