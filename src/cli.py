@@ -152,6 +152,8 @@ def _run_stage(name: str, key: str | None = None) -> None:
     scratch = Path(os.environ.get("DVC_ROOT", ROOT)) / ".scratch"
     paths = Paths(ROOT, scratch / stage.id / dag.fingerprint(stage, ROOT))
     importlib.import_module(f"dualprior.stages.{name}").run(config, paths, key)
+    for section in config.unread():
+        logging.warning("dvc.yaml declares the parameters '%s' for %s, which does not read them", section, stage.id)
     usage.record(paths, stage.id, scratch)
     shutil.rmtree(paths.scratch, ignore_errors=True)  # the result is written; a forced rerun starts afresh
 

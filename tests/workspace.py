@@ -48,9 +48,9 @@ class Workspace:
         self.run("git", "add", "--all")
         self.run("git", "commit", "--quiet", "--allow-empty", "--message", "state")
 
-    def repro(self) -> list[str]:
+    def repro(self, *targets: str) -> list[str]:
         """Stages that `dvc repro` ran, "degrade@sr4"."""
-        return ran(self.dvc("repro").out)
+        return ran(self.dvc("repro", *targets).out)
 
     def edit(self, name: str, old: str, new: str) -> None:
         file = self.root / name

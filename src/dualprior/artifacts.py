@@ -9,7 +9,7 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,139 +39,69 @@ PRODUCERS = {
 }
 
 
+def _file(name: str) -> property:
+    return property(lambda paths: paths.root / name)
+
+
+def _of_task(name: str) -> Callable[["Paths", str], Path]:
+    return lambda paths, task: paths.root / name.format(task=task)
+
+
 @dataclass(frozen=True)
 class Paths:
-    """Every file a stage reads or writes, below `root`; `scratch` is the stage's own folder for checkpoints."""
+    """Every file a stage reads or writes, below `root`; `scratch` is the stage's own folder for checkpoints.
+
+    A file of the whole experiment is an attribute, `paths.train`; one of a task is a method, `paths.dip("sr4")`.
+    """
 
     root: Path
     scratch: Path | None = None
 
-    @property
-    def train(self) -> Path:
-        return self.root / "data/train.npy"
+    train = _file("data/train.npy")
+    val = _file("data/val.npy")
+    test = _file("data/test.npy")  # clean: for preparing, degrading and judging; restore and fit_dip never read it
+    manifest = _file("data/manifest.csv")
+    contact_sheet = _file("plots/contact_sheet.png")
 
-    @property
-    def val(self) -> Path:
-        return self.root / "data/val.npy"
+    measurement = _of_task("data/measurements/{task}.safetensors")
 
-    @property
-    def test(self) -> Path:
-        """Clean test images: for preparing, degrading and judging only; restore and fit_dip never read them."""
-        return self.root / "data/test.npy"
+    model = _file("models/ddpm.safetensors")
+    model_config = _file("models/ddpm.json")
+    train_metrics = _file("metrics/train_ddpm.json")
+    train_curve = _file("metrics/train_curve.csv")
+    train_plot = _file("plots/train_ddpm.png")
 
-    @property
-    def manifest(self) -> Path:
-        return self.root / "data/manifest.csv"
+    dip = _of_task("data/dip/{task}.safetensors")
+    dip_info = _of_task("data/dip/{task}.json")
+    dip_trace = _of_task("data/dip/{task}.csv")
 
-    @property
-    def contact_sheet(self) -> Path:
-        return self.root / "plots/contact_sheet.png"
+    restored = _of_task("data/restored/{task}.safetensors")
+    restored_info = _of_task("data/restored/{task}.json")
 
-    def measurement(self, task: str) -> Path:
-        return self.root / f"data/measurements/{task}.safetensors"
+    generated = _file("data/generated.npz")
+    generated_info = _file("data/generated.json")
+    generate_plot = _file("plots/generate.png")
 
-    @property
-    def model(self) -> Path:
-        return self.root / "models/ddpm.safetensors"
+    task_rows = _of_task("metrics/tasks/{task}.csv")
+    task_metrics = _of_task("metrics/tasks/{task}.json")
+    restore_plot = _of_task("plots/restore_{task}.png")
+    trace_plot = _of_task("plots/dip_trace_{task}.png")
+    generation_metrics = _file("metrics/generation.json")
+    generation_plot = _file("plots/generation_quality.png")
 
-    @property
-    def model_config(self) -> Path:
-        return self.root / "models/ddpm.json"
+    summary = _file("metrics/summary.json")
+    per_image = _file("metrics/per_image.csv")
+    claims = _file("metrics/claims.json")
+    results_table = _file("metrics/results.md")
+    summary_plot = _file("plots/summary.png")
+    gains_plot = _file("plots/gains.png")
 
-    @property
-    def train_metrics(self) -> Path:
-        return self.root / "metrics/train_ddpm.json"
-
-    @property
-    def train_curve(self) -> Path:
-        return self.root / "metrics/train_curve.csv"
-
-    @property
-    def train_plot(self) -> Path:
-        return self.root / "plots/train_ddpm.png"
-
-    def dip(self, task: str) -> Path:
-        return self.root / f"data/dip/{task}.safetensors"
-
-    def dip_info(self, task: str) -> Path:
-        return self.root / f"data/dip/{task}.json"
-
-    def dip_trace(self, task: str) -> Path:
-        return self.root / f"data/dip/{task}.csv"
-
-    def restored(self, task: str) -> Path:
-        return self.root / f"data/restored/{task}.safetensors"
-
-    def restored_info(self, task: str) -> Path:
-        return self.root / f"data/restored/{task}.json"
-
-    @property
-    def generated(self) -> Path:
-        return self.root / "data/generated.npz"
-
-    @property
-    def generated_info(self) -> Path:
-        return self.root / "data/generated.json"
-
-    @property
-    def generate_plot(self) -> Path:
-        return self.root / "plots/generate.png"
-
-    def task_rows(self, task: str) -> Path:
-        return self.root / f"metrics/tasks/{task}.csv"
-
-    def task_metrics(self, task: str) -> Path:
-        return self.root / f"metrics/tasks/{task}.json"
-
-    def restore_plot(self, task: str) -> Path:
-        return self.root / f"plots/restore_{task}.png"
-
-    def trace_plot(self, task: str) -> Path:
-        return self.root / f"plots/dip_trace_{task}.png"
-
-    @property
-    def generation_metrics(self) -> Path:
-        return self.root / "metrics/generation.json"
-
-    @property
-    def generation_plot(self) -> Path:
-        return self.root / "plots/generation_quality.png"
+    timing = _file("metrics/timing.json")  # these two by the command line, not by a stage
+    memory = _file("metrics/memory.json")
 
     def ablation(self, knob: str, suffix: str) -> Path:
         """suffix: csv or md (metrics), png (plot)."""
         return self.root / ("plots" if suffix == "png" else "metrics") / f"ablation_{knob}.{suffix}"
-
-    @property
-    def summary(self) -> Path:
-        return self.root / "metrics/summary.json"
-
-    @property
-    def per_image(self) -> Path:
-        return self.root / "metrics/per_image.csv"
-
-    @property
-    def claims(self) -> Path:
-        return self.root / "metrics/claims.json"
-
-    @property
-    def results_table(self) -> Path:
-        return self.root / "metrics/results.md"
-
-    @property
-    def summary_plot(self) -> Path:
-        return self.root / "plots/summary.png"
-
-    @property
-    def gains_plot(self) -> Path:
-        return self.root / "plots/gains.png"
-
-    @property
-    def timing(self) -> Path:
-        return self.root / "metrics/timing.json"
-
-    @property
-    def memory(self) -> Path:
-        return self.root / "metrics/memory.json"
 
 
 # --- reading -----------------------------------------------------------------------------------------------
@@ -264,7 +194,7 @@ def write_json(path: Path, obj: Mapping | list) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with replacing(path) as file:
         file.write(safetensors.torch.save(plain))
 

@@ -150,7 +150,7 @@ class Restore(Section):
     ddpm: DDPMGrid
     mean: MeanOf
     full: FullChain
-    one_step_scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    one_step_levels: Annotated[tuple[Positive, ...], Field(min_length=1)]
 
 
 class Coupled(Section):
@@ -215,31 +215,38 @@ class Params(Section):
 
 
 class Config:
-    """The sections a stage declared, as attributes; `task(name)` for one entry of tasks."""
+    """The sections a stage declared, as attributes; `task(name)` for one entry of tasks. Remembers what was read."""
 
     def __init__(self, params: Params, sections: tuple[str, ...]):
         self._params = params
         self._sections = frozenset(sections)
+        self._read: set[str] = set()
 
     def __getattr__(self, name: str):
         if name.startswith("_") or name not in Params.model_fields or name == "tasks":
             raise AttributeError(name)
-        if name not in self._sections:
-            raise AttributeError(f"this stage does not declare the parameter section '{name}'")
+        self._note(name)
         return getattr(self._params, name)
 
     def task(self, name: str) -> Task:
-        if f"tasks.{name}" not in self._sections and "tasks" not in self._sections:
-            raise AttributeError(f"this stage does not declare the parameter section 'tasks.{name}'")
+        self._note("tasks" if "tasks" in self._sections else f"tasks.{name}")
         if name not in self._params.tasks:
             raise UserError(f"task '{name}' is not in params.yaml; it has {', '.join(self._params.tasks)}")
         return self._params.tasks[name]
 
     def task_names(self) -> tuple[str, ...]:
         """All tasks in the order of params.yaml; only for a stage that declares the whole section "tasks"."""
-        if "tasks" not in self._sections:
-            raise AttributeError("this stage does not declare the parameter section 'tasks'")
+        self._note("tasks")
         return tuple(self._params.tasks)
+
+    def unread(self) -> list[str]:
+        """Declared sections that nothing has read: a change there would rerun the stage for nothing."""
+        return sorted(self._sections - self._read)
+
+    def _note(self, section: str) -> None:
+        if section not in self._sections:
+            raise AttributeError(f"this stage does not declare the parameter section '{section}'")
+        self._read.add(section)
 
 
 def read_yaml(path: Path) -> dict:

@@ -116,8 +116,8 @@ def _ordered(stages: list[Stage]) -> list[Stage]:
 def import_closure(module: str, source: Path) -> list[str]:
     """Files below `source` that importing `module` executes, as sorted paths that start with source's name.
 
-    module: dotted name, "dualprior.stages.restore". Imports inside functions count. Raises UserError when
-    the module has no file.
+    module: dotted name, "dualprior.stages.restore". Imports inside functions count; a package's __init__.py that
+    holds nothing but its docstring does not. Raises UserError when the module has no file.
     """
     found: set[Path] = set()
     waiting = [module]
@@ -130,12 +130,20 @@ def import_closure(module: str, source: Path) -> list[str]:
             continue
         found.add(file)
         waiting += _imports(file, name) + _parents(name)
-    return sorted(file.relative_to(source.parent).as_posix() for file in found)
+    return sorted(file.relative_to(source.parent).as_posix() for file in found if not _only_documents(file))
 
 
 def _module_file(name: str, source: Path) -> Path | None:
     base = source.joinpath(*name.split("."))
     return next((file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()), None)
+
+
+def _only_documents(file: Path) -> bool:
+    return file.name == "__init__.py" and all(_is_docstring(node) for node in ast.parse(file.read_text(encoding="utf-8")).body)
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def _parents(name: str) -> list[str]:

@@ -77,16 +77,17 @@ def fit(
     average = None
     for step in range(1, steps + 1):
         jitter = input_noise * torch.randn(z.shape[1:], generator=rng).to(z)
-        with torch.autocast(z.device.type, dtype=autocast or torch.bfloat16, enabled=autocast is not None):
-            out = network(z + jitter)
-        losses = data_loss(op, out, y)
-        total = losses.sum()
-        if guide is not None and average is not None:
-            target, weight = guide(step, average)
-            total = total + weight * (out - target).square().mean((1, 2, 3)).sum()
-        optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        optimizer.step()
+        with torch.enable_grad():
+            with torch.autocast(z.device.type, dtype=autocast or torch.bfloat16, enabled=autocast is not None):
+                out = network(z + jitter)
+            losses = data_loss(op, out, y)
+            total = losses.sum()
+            if guide is not None and average is not None:
+                target, weight = guide(step, average)
+                total = total + weight * (out - target).square().mean((1, 2, 3)).sum()
+            optimizer.zero_grad(set_to_none=True)
+            total.backward()
+            optimizer.step()
         with torch.no_grad():
             decay = min(ema, step / (step + 9)) if average is not None else 0.0
             average = out.detach() if average is None else torch.lerp(out.detach(), average, decay)

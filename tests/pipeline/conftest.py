@@ -14,9 +14,9 @@ def smoke(tmp_path_factory):
     workspace = new_workspace(tmp_path_factory.mktemp("smoke"))
     workspace.cli("profile", "smoke")
     workspace.commit()
-    stages = workspace.repro()
+    outcome = workspace.dvc("repro")
     workspace.commit()
-    return workspace, stages
+    return workspace, outcome
 
 
 @pytest.fixture

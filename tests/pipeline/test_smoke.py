@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from workspace import Workspace
+from workspace import Workspace, ran
 
 from dualprior import dag
 
@@ -22,8 +22,8 @@ def workspace(smoke, tmp_path) -> Workspace:
 
 
 def test_one_command_makes_every_file(smoke):
-    workspace, stages = smoke
-    assert sorted(stages) == sorted(stage.id for stage in dag.read_stages(workspace.root))
+    workspace, outcome = smoke
+    assert sorted(ran(outcome.out)) == sorted(stage.id for stage in dag.read_stages(workspace.root))
     missing = [out for stage in dag.read_stages(workspace.root) for out in stage.outs if not (workspace.root / out).stat().st_size]
     assert missing == []
 
@@ -34,16 +34,19 @@ def test_a_second_repro_runs_nothing_and_the_lock_is_in_step(workspace):
 
 
 def test_every_stage_is_timed(smoke):
-    workspace, stages = smoke
+    workspace, outcome = smoke
     for name in ("timing", "memory"):
-        assert set(stages) <= json.loads((workspace.root / f"metrics/{name}.json").read_text()).keys()
+        assert set(ran(outcome.out)) <= json.loads((workspace.root / f"metrics/{name}.json").read_text()).keys()
 
 
-def test_metrics_can_be_compared_by_dvc(workspace):
-    workspace.run("git", "commit", "--quiet", "--allow-empty", "--message", "same")
-    compared = workspace.dvc("metrics", "diff", "--all", "HEAD~1", "--json")
-    assert "metrics/summary.json" in json.loads(compared.out)["diff"] if "diff" in compared.out else compared.out
-    assert "failed to load" not in compared.err
+def test_every_declared_parameter_is_read(smoke):
+    assert "does not read them" not in smoke[1].out + smoke[1].err
+
+
+def test_metrics_of_two_commits_can_be_compared(workspace):
+    compared = workspace.dvc("metrics", "diff", "HEAD~1", "HEAD")
+    assert "summary.json" in compared.out
+    assert "failed" not in compared.err
 
 
 def test_scratch_is_left_empty(smoke):

@@ -96,6 +96,13 @@ def test_reading_an_undeclared_section_is_refused(params):
         config.task("deblur")
 
 
+def test_sections_never_read_are_known(params):
+    config = Config(check_params(params), ("dip", "ddpm", "tasks.sr4"))
+    assert config.unread() == ["ddpm", "dip", "tasks.sr4"]
+    config.dip.steps, config.task("sr4")
+    assert config.unread() == ["ddpm"]
+
+
 def test_parameters_cannot_be_changed(params):
     with pytest.raises(ValueError, match="frozen"):
         check_params(params).dip.steps = 3

@@ -1,0 +1,83 @@
+"""The catalogue: every named method as a procedure and the settings tried for it on validation images.
+
+A new method is one entry of `catalogue`. Order matters: a method may build on those above it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from dualprior import restorers as r
+from dualprior.config import Hybrid, Restore
+from dualprior.operators import BlockAverage, GaussianBlur, Identity, Mask
+from dualprior.restorers import CoupledSettings, Estimate, Problem
+
+# A round maps setting names to the values tried together; later rounds keep the best of earlier ones.
+Rounds = list[dict[str, list]]
+DDPM_ALONE = ("one_step", "ddpm_best", "ddpm_mean")
+
+
+@dataclass(frozen=True)
+class Method:
+    label: str  # as shown to readers
+    run: Callable[..., Estimate]  # run(problem, past, **setting)
+    rounds: Rounds
+    test_only: bool = False  # nothing is chosen and nothing builds on it, so validation images are spared
+
+
+def catalogue(problem: Problem, restore: Restore, hybrid: Hybrid, coupled: CoupledSettings) -> dict[str, Method]:
+    """Every method that makes sense for the problem's operator, in the order they run."""
+    op, noisy = problem.seen.op, problem.seen.sigma_y > 0
+    weights = list(restore.ddpm.data_weights) if noisy else [1.0]  # without noise the data are met exactly
+    zetas, calls = list(restore.ddpm.zetas), list(restore.ddpm.calls)
+    restarts = {"scale": list(hybrid.start_scales), "calls": list(hybrid.calls), "data_weight": [hybrid.data_weight]}
+    cheap = cheap_starts(problem)
+    fixed_step = [None] if problem.fits.stopped is not None else problem.fits.steps
+    blend = {"second": list(DDPM_ALONE), "weight": [k / 20 for k in range(21)]}
+    levels = sorted({*restore.one_step_levels, *([problem.seen.sigma_y] if noisy else [])})
+    own = {"start": ["input"], "level": [problem.seen.sigma_y]} if isinstance(op, Identity) else None
+
+    methods = {
+        "input": Method("measurement", r.as_image, [{}]),
+        "pinv": Method("A†y", r.pseudo_inverse, [{}]) if isinstance(op, GaussianBlur) else None,
+        "bicubic": Method("bicubic", r.bicubic, [{}]) if isinstance(op, BlockAverage) else None,
+        "blurred": Method("blurred y", r.blurred, [{"std": [0.5, 0.7, 1.0, 1.4]}]),
+        "one_step": Method("one call D(y)", r.one_step, [own or {"start": cheap, "level": levels}]),
+        "ddpm_best": Method(
+            f"DDPM, at most {max(calls)} calls",
+            r.chain,
+            [{"zeta": zetas, "data_weight": weights, "calls": calls[:1]}, {"calls": calls}],
+        ),
+        "ddpm_1000": Method("DDPM, full chain", r.full_chain, [{"calls": [restore.full.calls]}], test_only=True),
+        "ddpm_mean": Method(
+            f"mean of {restore.mean.samples} DDPM chains",
+            partial(r.mean_of_chains, samples=restore.mean.samples, calls=restore.mean.calls),
+            [{"zeta": [z for z in zetas if z > 0] or [1.0], "data_weight": weights}],
+        ),
+        "dip_last": Method("DIP, last step", r.dip_at, [{"step": [problem.fits.steps[-1]]}]),
+        "dip_stopped": Method("DIP, stopped", r.dip_stopped, [{"step": fixed_step}]),
+        "restart_cheap": Method("restart, cheap start", r.restarted, [{"start": [*cheap, "one_step"], **restarts}]),
+        "restart_dip": Method("restart, DIP start", r.restarted, [{"start": ["dip_stopped"], **restarts}]),
+        "coupled": Method(
+            "DIP pulled by D", partial(r.coupled, settings=coupled), [{"step": r.coupled_steps(coupled)}]
+        ),
+        "restart_coupled": Method("restart, coupled start", r.restarted, [{"start": ["coupled"], **restarts}]),
+        "fused": Method("DIP + DDPM", r.fused, [{"first": ["dip_stopped"], **blend}]),
+        "fused_coupled": Method("coupled + DDPM", r.fused, [{"first": ["coupled"], **blend}]),
+    }
+    return {name: method for name, method in methods.items() if method is not None} | {
+        "hybrid": Method("hybrid", lambda problem, past, of: past[of], [{"of": list(HYBRIDS)}])
+    }
+
+
+HYBRIDS = ("restart_dip", "coupled", "restart_coupled", "fused", "fused_coupled")
+
+
+def cheap_starts(problem: Problem) -> list[str]:
+    """Starts that cost next to nothing: the measurement, its pseudo-inverse or bicubic, and a blur of it."""
+    op = problem.seen.op
+    if isinstance(op, BlockAverage):
+        return ["bicubic", "blurred", "input"]
+    if isinstance(op, GaussianBlur):
+        return ["input", "pinv", "blurred"]
+    return ["input", "blurred"] if isinstance(op, Mask | Identity) else ["input"]

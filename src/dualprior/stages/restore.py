@@ -1,0 +1,142 @@
+"""Stage: restore the test images of one task with every method of the catalogue.
+
+Every setting is chosen on validation images; the only clean images this stage reads are those. The clean test images
+are not among its dependencies.
+"""
+
+import itertools
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from dualprior import artifacts, device, observation, pretrained
+from dualprior.artifacts import Paths
+from dualprior.config import DIP, Config
+from dualprior.images import to_unit
+from dualprior.methods import Method, catalogue
+from dualprior.pretrained import PRECISIONS
+from dualprior.restorers import CoupledSettings, DIPFits, Estimate, Problem
+
+PARAMS = ("restore", "hybrid", "dip", "tasks.{key}")
+log = logging.getLogger(__name__)
+
+
+@torch.no_grad()
+def run(config: Config, paths: Paths, key: str | None = None) -> None:
+    clean = to_unit(artifacts.read_array(paths.val)).to(device.pick())
+    val, test = (problem(config, paths, key, split) for split in ("val", "test"))
+    coupled = coupled_settings(config, val, clean)
+    done_val, done = {}, {}
+    for name, method in catalogue(val, config.restore, config.hybrid, coupled).items():
+        if method.test_only:
+            few = first(test, config.restore.full.images)
+            done[name] = method.run(few, done_val, **{k: v[0] for k, v in method.rounds[0].items()})
+            continue
+        best = choose(method, val, done_val, clean)
+        spread = rmse(best.x, clean).square().mean().sqrt()  # one number, from validation images
+        done_val[name] = _with_error(best, spread)
+        done[name] = _with_error(replace(method.run(test, done, **best.setting), setting=best.setting), spread)
+        log.info("%s: %s chose %s, %.2f dB on validation", key, name, best.setting or "nothing", _psnr(best.x, clean))
+    methods = catalogue(test, config.restore, config.hybrid, coupled)
+    _write(paths, key, config.restore.seed, methods, done)
+
+
+def problem(config: Config, paths: Paths, key: str, split: str) -> Problem:
+    """One split of a task with the trained model and the DIP fits, ready for any method."""
+    where = device.pick()
+    model = pretrained.load(paths, where)
+    tensors, info = artifacts.read_tensors(paths.dip(key)), artifacts.read_json(paths.dip_info(key))
+    own = info[split]
+    stopped = tensors.get(f"{split}_stopped")
+    fits = DIPFits(
+        steps=info["steps"],
+        snapshots=tensors[f"{split}_snapshots"].float().to(where),
+        stopped=None if stopped is None else stopped.float().to(where),
+        stop_step=own["stop_step"],
+        error=None if own["error"] is None else torch.tensor(own["error"], device=where),
+        seconds_per_step=own["seconds_per_step"],
+        witness_seconds=own["witness_seconds"],
+    )
+    seen = observation.read(paths, key, config.task(key), split, where)
+    return Problem(seen, model.denoise, model.levels, fits, config.restore.seed)
+
+
+def first(whole: Problem, count: int) -> Problem:
+    """The problem of the first `count` images; noise and results of each image stay what they are."""
+    f = whole.fits
+    cut = lambda v: None if v is None else v[:count]  # noqa: E731
+    fits = replace(f, snapshots=f.snapshots[:, :count], stopped=cut(f.stopped), stop_step=cut(f.stop_step), error=cut(f.error))
+    return replace(whole, seen=whole.seen.first(count), fits=fits, memo={})
+
+
+def coupled_settings(config: Config, val: Problem, clean: Tensor) -> CoupledSettings:
+    """The DIP's settings with the denoiser's; the expected error at each snapshot comes from validation images."""
+    dip: DIP = config.dip
+    errors = [float(rmse(x, clean).square().mean().sqrt()) for x in val.fits.snapshots]
+    return CoupledSettings(
+        **config.hybrid.coupled.model_dump(),
+        seed=dip.seed,
+        kind=dip.network.kind,
+        network=dip.network.model_dump(exclude={"kind"}),
+        lr=dip.lr,
+        input_noise=dip.input_noise,
+        ema=dip.ema,
+        autocast=PRECISIONS[dip.precision],
+        expected_error=tuple(zip(val.fits.steps, errors, strict=True)),
+    )
+
+
+def choose(method: Method, val: Problem, past: dict[str, Estimate], clean: Tensor) -> Estimate:
+    """The best of the method's settings by mean PSNR on validation images, round after round."""
+    best, best_score = None, float("-inf")
+    held: dict = {}
+    for values in method.rounds:
+        for setting in _combinations({**{k: [v] for k, v in held.items()}, **values}):
+            if best is not None and setting == best.setting:
+                continue
+            estimate = replace(method.run(val, past, **setting), setting=setting)
+            score = _psnr(estimate.x, clean)
+            if score > best_score:
+                best, best_score = estimate, score
+        held = best.setting
+    return best
+
+
+def _combinations(values: dict[str, list]) -> Iterator[dict]:
+    for row in itertools.product(*values.values()):
+        yield dict(zip(values, row, strict=True))
+
+
+def rmse(x: Tensor, clean: Tensor) -> Tensor:
+    """[n] in [-1, 1] units."""
+    return (x.clamp(-1, 1) - clean).square().mean((1, 2, 3)).sqrt()
+
+
+def _psnr(x: Tensor, clean: Tensor) -> float:
+    return float((20 * torch.log10(2 / rmse(x, clean))).mean())
+
+
+def _with_error(estimate: Estimate, spread: Tensor) -> Estimate:
+    """Keep a witness's own error; otherwise expect what was seen on validation images."""
+    if estimate.error is not None:
+        return estimate
+    return replace(estimate, error=spread.expand(len(estimate.x)))
+
+
+def _write(paths: Paths, key: str, seed: int, methods: dict[str, Method], done: dict[str, Estimate]) -> None:
+    artifacts.write_tensors(paths.restored(key), {name: e.x.float() for name, e in done.items()})
+    rows = {
+        name: {
+            "label": methods[name].label,
+            "seconds": e.seconds,
+            "nfe": e.nfe,
+            "iterations": e.iterations,
+            "uses_clean_image": False,
+        }
+        for name, e in done.items()
+    }
+    choices = {name: e.setting for name, e in done.items() if e.setting}
+    artifacts.write_json(paths.restored_info(key), {"seed": seed, "methods": rows, "choices": choices})
