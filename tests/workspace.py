@@ -73,6 +73,7 @@ def new_workspace(folder: Path) -> Workspace:
     env = inherited | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "DUALPRIOR_DEVICE": "cpu",
+        "DUALPRIOR_THREADS": "1",
         "DVC_SITE_CACHE_DIR": str(home / "dvc"),
         "DVC_NO_ANALYTICS": "1",
         "GIT_AUTHOR_NAME": "test",

@@ -8,6 +8,7 @@ import ast
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -59,6 +60,15 @@ def find_stage(root: Path, name: str, key: str | None = None) -> Stage:
     if key not in keys:
         raise UserError(f"{name} knows no '{key}'; choose one of {', '.join(map(str, keys))}")
     return next(stage for stage in stages if (stage.name, stage.key) == (name, key))
+
+
+def mermaid(stages: list[Stage]) -> str:
+    """The graph as a Mermaid block for Markdown, the stages of a matrix drawn as one."""
+    maker = {out: stage.name for stage in stages for out in stage.outs}
+    edges = dict.fromkeys((maker[dep], stage.name) for stage in stages for dep in stage.deps if dep in maker)
+    count = Counter(stage.name for stage in stages)
+    nodes = [f'    {name}["{name} × {n}"]' if n > 1 else f"    {name}" for name, n in count.items()]
+    return "\n".join(["```mermaid", "flowchart LR", *nodes, *(f"    {a} --> {b}" for a, b in edges), "```"])
 
 
 def _expand(name: str, entry: dict, params: dict) -> Iterator[Stage]:

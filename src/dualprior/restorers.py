@@ -18,7 +18,7 @@ from dualprior.consistency import proximal
 from dualprior.denoiser import Denoiser
 from dualprior.observation import Observation
 from dualprior.operators import BlockAverage, GaussianBlur, Identity, Mask
-from dualprior.sampling import ImageNoise, last, restart, reverse, zeta_split
+from dualprior.sampling import ImageNoise, Split, ddpm_split, last, restart, reverse, zeta_split
 
 SMALLEST_START = 0.02  # in [-1, 1] units; below it a restart changes nothing
 
@@ -166,25 +166,28 @@ def one_step(problem: Problem, past: dict, start: str, level: float) -> Estimate
     return Estimate(x, watch.seconds, nfe=1).after(begin)
 
 
-def chain(
-    problem: Problem, past: dict, calls: int, zeta: float, data_weight: float, purpose: str = "chain"
-) -> Estimate:
+def chain(problem: Problem, past: dict, calls: int, zeta: float, data_weight: float, purpose: str = "chain") -> Estimate:
     """The reverse process from pure noise with data consistency (DiffPIR; DDNM when there is no noise)."""
-    return _reverse_from_noise(problem, schedule.schedule_grid(problem.levels, calls), zeta, data_weight, purpose)
+    return _reverse_from_noise(problem, calls, partial(zeta_split, zeta=zeta), data_weight, purpose)
 
 
-def _reverse_from_noise(problem, grid, zeta, data_weight, purpose) -> Estimate:
+def _reverse_from_noise(problem: Problem, calls: int, split: Split, data_weight: float, purpose: str) -> Estimate:
     seen, noise = problem.seen, problem.noise(purpose)
+    grid = schedule.schedule_grid(problem.levels, calls)
     with Stopwatch(len(seen.y)) as watch:
-        x = grid[0] * noise(problem.blank())
+        x = float(grid[0]) * noise(problem.blank())
         rectify = proximal(seen.op, seen.y, seen.sigma_y, data_weight)
-        end = last(reverse(problem.denoise, x, grid, split=partial(zeta_split, zeta=zeta), rectify=rectify, noise=noise))
+        end = last(reverse(problem.denoise, x, grid, split=split, rectify=rectify, noise=noise))
     return Estimate(end.x0, watch.seconds, nfe=end.nfe)
 
 
 def full_chain(problem: Problem, past: dict, calls: int) -> Estimate:
-    """Every level of the schedule, ancestral noise, the data weight that was best for fewer calls."""
-    return chain(problem, past, min(calls, len(problem.levels)), 1.0, past["ddpm_best"].setting["data_weight"])
+    """Every level of the schedule, DDPM's own ancestral noise, the data weight that was best for fewer calls.
+
+    Not zeta = 1: over many steps that shrinks the variance of the samples to half of the data's.
+    """
+    weight = past["ddpm_best"].setting["data_weight"]
+    return _reverse_from_noise(problem, min(calls, len(problem.levels)), ddpm_split, weight, "chain")
 
 
 def mean_of_chains(problem: Problem, past: dict, samples: int, calls: int, zeta: float, data_weight: float) -> Estimate:
@@ -266,28 +269,29 @@ def coupled(problem: Problem, past: dict, step: int, settings: CoupledSettings) 
     """
     if "coupled" not in problem.memo:
         problem.memo["coupled"] = _coupled_fit(problem, settings)
-    images, seconds_per_step = problem.memo["coupled"]
-    return Estimate(images[step], seconds_per_step * step, nfe=step // settings.refresh, iterations=step)
+    kept, seconds_per_step = problem.memo["coupled"]
+    image, calls = kept[step]
+    return Estimate(image, seconds_per_step * step, nfe=calls, iterations=step)
 
 
 def coupled_steps(settings: CoupledSettings) -> list[int]:
     return dip.snapshot_steps(settings.steps, 12)
 
 
-def _coupled_fit(problem: Problem, c: CoupledSettings) -> tuple[dict[int, Tensor], float]:
-    """Averaged outputs at the snapshot steps, and the seconds of one step of one image."""
+def _coupled_fit(problem: Problem, c: CoupledSettings) -> tuple[dict[int, tuple[Tensor, int]], float]:
+    """Averaged output and network calls so far at the snapshot steps, and the seconds of one step of one image."""
     seen = problem.seen
     network = dip.build(c.kind, c.seed, seen.names, **c.network).to(seen.y.device)
     z = dip.network_input(c.seed, seen.names, c.network["input_channels"], seen.size).to(seen.y.device)
     steps_known, errors_known = zip(*c.expected_error, strict=True)
     falling = np.minimum.accumulate(errors_known)
-    target: list[Tensor] = []
+    targets: list[Tensor] = []
 
     def guide(step: int, average: Tensor) -> tuple[Tensor, float]:
-        if not target or step % c.refresh == 0:
+        if not targets or step % c.refresh == 0:
             level = c.level_scale * float(np.interp(step, steps_known, falling))
-            target[:] = [problem.denoise(average, max(level, SMALLEST_START))]
-        return target[0], c.beta
+            targets.append(problem.denoise(average, max(level, SMALLEST_START)))
+        return targets[-1], c.beta
 
     steps = dip.fit(
         network, z, seen.op, seen.y, steps=c.steps, lr=c.lr, input_noise=c.input_noise, ema=c.ema,
@@ -297,5 +301,5 @@ def _coupled_fit(problem: Problem, c: CoupledSettings) -> tuple[dict[int, Tensor
     with Stopwatch(len(seen.y)) as watch:
         for done in steps:
             if done.step in wanted:
-                kept[done.step] = done.average
+                kept[done.step] = done.average, len(targets)
     return kept, watch.seconds / c.steps

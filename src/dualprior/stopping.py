@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dualprior.errors import UserError
 from dualprior.operators import Mask, Operator
 from dualprior.sampling import ImageNoise
 
@@ -61,14 +62,14 @@ def coupled_split(op: Operator, y: Tensor, sigma_y: float, alpha: float, noise: 
 def held_out_split(op: Mask, y: Tensor, sigma_y: float, share: float, noise: ImageNoise) -> Split:
     """Inpainting: a random `share` of every image's known pixels is taken out of the fit and kept to judge it.
 
-    At least one pixel is held out. Raises ValueError for an image with fewer than two known pixels.
+    At least one pixel is held out and at least one is kept. Raises UserError for an image with fewer than two.
     """
     known = op.mask.to(y)
     score = noise(known) + torch.where(known > 0, 0.0, torch.inf)  # the lowest scores among the known are held out
     counts = known.sum((1, 2, 3))
     if (counts < 2).any():
-        raise ValueError("an image with fewer than two known pixels has none to hold out")
-    quota = (share * counts).round().clamp(min=1).long()
+        raise UserError(f"an image with {int(counts.min())} known pixels has none to hold out; raise the task's keep in params.yaml")
+    quota = (share * counts).round().clamp(min=1).minimum(counts - 1).long()
     rank = score.flatten(1).argsort(dim=1).argsort(dim=1).view_as(known)
     held_out = (rank < quota.view(-1, 1, 1, 1)).to(known)
     kept = known - held_out

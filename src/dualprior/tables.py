@@ -53,6 +53,22 @@ def _note(summary: dict) -> str:
     )
 
 
+def render_claims(claims: dict[str, dict]) -> str:
+    """One row a claim, from the contents of metrics/claims.json; a claim that does not hold says so."""
+    rows = [
+        {
+            "claim": name,
+            "value [interval]": f"{c['value']:.3g} [{c['lo']:.3g}, {c['hi']:.3g}]",
+            "goal": c["goal"],
+            "holds": "yes" if c["holds"] else "**no**",
+            "rival": c.get("rival", "–"),
+        }
+        for name, c in claims.items()
+    ]
+    held = sum(c["holds"] for c in claims.values())
+    return f"{held} of {len(claims)} claims hold.\n\n" + markdown(pd.DataFrame(rows))
+
+
 def inject(text: str, name: str, table: str) -> str:
     """`text` with what lies between `<!-- BEGIN name -->` and `<!-- END name -->` replaced by `table`.
 

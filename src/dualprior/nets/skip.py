@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, conv2d, interpolate, leaky_relu
 
+from dualprior.errors import UserError
+
 
 class GroupedConv(nn.Module):
     """N convolutions side by side: [1, N*c_in, H, W] -> [1, N*c_out, H/stride, W/stride].
@@ -57,7 +59,8 @@ class SkipNet(nn.Module):
     """network(z) -> [N, C, H, W] in about [-1, 1]; z: [N, input_channels, H, W]; H and W multiples of `divisor`.
 
     channels: features of each scale, the first at half the image's size; skip_channels: features that bypass the
-    scales below. One rng an image: the same rng gives the same network, alone or in a batch.
+    scales below, 0 for none. One rng an image: the same rng gives the same network, alone or in a batch. Raises
+    UserError for a size that the scales do not divide or that the smallest scale shrinks to one pixel.
     """
 
     def __init__(
@@ -74,21 +77,31 @@ class SkipNet(nn.Module):
         inputs = [input_channels, *channels[:-1]]
         for c_in, c in zip(inputs, channels, strict=True):
             self.encode.append(nn.Sequential(ConvNormAct(c_in, c, 3, rngs, stride=2), ConvNormAct(c, c, 3, rngs)))
-            self.bypass.append(ConvNormAct(c_in, skip_channels, 1, rngs))
+            self.bypass.append(ConvNormAct(c_in, skip_channels, 1, rngs) if skip_channels else None)
             below = channels[min(len(self.decode) + 1, len(channels) - 1)]
             self.decode.append(ConvNormAct(below + skip_channels, c, 3, rngs))
         self.head = GroupedConv(channels[0], image_channels, 1, rngs)
 
     def forward(self, z: Tensor) -> Tensor:
+        self._check_size(*z.shape[-2:])
         h = z.reshape(1, -1, *z.shape[-2:])
         bypassed = []
         for encode, bypass in zip(self.encode, self.bypass, strict=True):
-            bypassed.append(bypass(h))
+            bypassed.append(bypass(h) if bypass is not None else None)
             h = encode(h)
         for decode, skip in zip(reversed(self.decode), reversed(bypassed), strict=True):
-            h = decode(self._join(interpolate(h, scale_factor=2, mode="nearest"), skip))
+            h = interpolate(h, scale_factor=2, mode="nearest")
+            h = decode(self._join(h, skip) if skip is not None else h)
         out = self.head(h)
         return out.view(self.count, -1, *out.shape[-2:]).float()
+
+    def _check_size(self, height: int, width: int) -> None:
+        unit = self.divisor
+        if height % unit or width % unit or height * width == unit**2:
+            raise UserError(
+                f"an image of {height} x {width} pixels does not fit {len(self.encode)} scales; take entries out of "
+                f"dip.network.channels or make data.image_size a multiple of {unit} above it in params.yaml"
+            )
 
     def _join(self, a: Tensor, b: Tensor) -> Tensor:
         """Concatenate the channels of each network, not of the whole row."""

@@ -19,7 +19,7 @@ from dualprior.methods import cheap_starts
 from dualprior.restorers import Estimate, Problem
 from dualprior.stages.restore import problem, rmse
 
-PARAMS = ("ablate", "restore", "hybrid", "tasks")
+PARAMS = ("ablate", "evaluate", "restore", "tasks")
 
 
 class Row(NamedTuple):
@@ -43,13 +43,13 @@ class Bench(NamedTuple):
 
 @torch.no_grad()
 def run(config: Config, paths: Paths, key: str | None = None) -> None:
-    clean = to_01(to_unit(artifacts.read_array(paths.test)))
+    clean, judge = to_01(to_unit(artifacts.read_array(paths.test))), config.evaluate
     rows = []
     for task in config.ablate.tasks:
         bench = _bench(config, paths, task)
         for row in KNOBS[key](bench, getattr(config.ablate, key)):
             psnr = metrics.psnr(clean, to_01(row.estimate.x))
-            mean, low, high = metrics.bootstrap_mean(psnr, 2000, 0.95, 0)
+            mean, low, high = metrics.bootstrap_mean(psnr, judge.bootstrap, judge.confidence, judge.seed)
             rows.append({"task": task, "series": row.series, "value": row.value, "psnr": mean, "psnr_lo": low, "psnr_hi": high})
     table = pd.DataFrame(rows)
     artifacts.write_table(paths.ablation(key, "csv"), table)

@@ -28,7 +28,7 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
             grid = schedule.schedule_grid(model.levels, calls)
             with Stopwatch(settings.images) as watch:
                 blank = torch.zeros(settings.images, 3, settings.size, settings.size, device=where)
-                x = grid[0] * noise(blank)
+                x = float(grid[0]) * noise(blank)
                 end = last(reverse(model.denoise, x, grid, split=partial(ddpm_split, eta=ETA[sampler]), noise=noise))
             name = f"{sampler}_{calls}"
             pictures[name] = to_uint8(end.x0)

@@ -1,0 +1,119 @@
+"""The catalogue: complete, runnable on every operator, fair in what it tries."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import tiny
+import torch
+
+from dualprior.methods import DDPM_ALONE, HYBRIDS, Method, catalogue
+from dualprior.restorers import Estimate
+from dualprior.stages.restore import choose, first
+
+PARAMS = tiny.params()
+CLEAN = tiny.images(2)
+TASKS = ("denoise25", "sr4", "inpaint_random", "inpaint_box", "deblur")
+ALWAYS = {
+    "input", "one_step", "ddpm_1000", "ddpm_best", "ddpm_mean", "dip_last", "dip_stopped", "restart_cheap", "restart_dip",
+    "coupled", "fused", "hybrid",
+}  # fmt: skip
+
+
+def worse(estimate) -> float:
+    """Minus the mean PSNR in dB, up to a constant."""
+    return float(10 * torch.log10((estimate.x.clamp(-1, 1) - CLEAN).square().mean((1, 2, 3))).mean())
+
+
+def methods(problem):
+    return catalogue(problem, PARAMS.restore, PARAMS.hybrid, tiny.COUPLED)
+
+
+@pytest.fixture(scope="module")
+def finished():
+    """Every method of every task, chosen and run as stage restore does, all images known: {task: {method: estimate}}."""
+    done = {}
+    for task in TASKS:
+        val, past = tiny.problem(task, 2), {}
+        for name, method in methods(val).items():
+            if method.test_only:
+                continue
+            best = choose(method, val, past, CLEAN)
+            error = best.error if best.error is not None else (best.x - CLEAN).square().mean().sqrt().expand(2)
+            past[name] = replace(best, error=error)
+        full = methods(val)["ddpm_1000"]
+        past["ddpm_1000"] = full.run(first(val, 1), past, **{k: v[0] for k, v in full.rounds[0].items()})
+        done[task] = past
+    return done
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_method_gives_finite_images_of_the_right_size(finished, task):
+    assert finished[task].keys() == methods(tiny.problem(task, 2)).keys()
+    for name, estimate in finished[task].items():
+        assert estimate.x.shape == (1 if name == "ddpm_1000" else 2, 3, tiny.SIDE, tiny.SIDE), name
+        assert torch.isfinite(estimate.x).all(), name
+        assert estimate.seconds >= 0, name
+
+
+@pytest.mark.parametrize(
+    ("task", "own"),
+    [("denoise25", set()), ("sr4", {"bicubic"}), ("inpaint_random", set()), ("inpaint_box", set()), ("deblur", {"pinv"})],
+)
+def test_every_named_baseline_is_there(task, own):
+    names = set(methods(tiny.problem(task, 2)))
+    assert names >= ALWAYS | own
+    assert names & {"bicubic", "pinv"} == own
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_hybrid_is_the_hybrid_that_is_best_on_validation_images(finished, task):
+    past = finished[task]
+    score = {name: worse(past[name]) for name in HYBRIDS}
+    chosen = past["hybrid"].setting["of"]
+    assert score[chosen] == min(score.values())
+    torch.testing.assert_close(past["hybrid"].x, past[chosen].x, rtol=0, atol=0)
+
+
+def test_a_fusion_is_never_worse_on_validation_images_than_either_part(finished):
+    """Weights 0 and 1 are among those tried."""
+    for task, past in finished.items():
+        for part in ("dip_stopped", *DDPM_ALONE):
+            assert worse(past["fused"]) <= worse(past[part]) + 1e-5, (task, part)
+
+
+def test_cheap_starts_compete_with_the_dip_on_the_same_settings():
+    listed = methods(tiny.problem("sr4", 2))
+    cheap, dip = (listed[name].rounds[0] for name in ("restart_cheap", "restart_dip"))
+    assert {**cheap, "start": None} == {**dip, "start": None}
+    assert cheap["start"] == ["bicubic", "blurred", "input", "one_step"]
+
+
+def test_denoising_takes_its_own_noise_level_in_one_step():
+    problem = tiny.problem("denoise25", 2)
+    assert methods(problem)["one_step"].rounds == [{"start": ["input"], "level": [problem.seen.sigma_y]}]
+
+
+def test_without_noise_no_data_weight_is_tried():
+    for task, tried in (("sr4", [1.0]), ("deblur", list(PARAMS.restore.ddpm.data_weights))):
+        assert methods(tiny.problem(task, 2))["ddpm_best"].rounds[0]["data_weight"] == tried
+
+
+def test_a_witness_spares_the_search_for_a_step():
+    assert methods(tiny.problem("denoise25", 2))["dip_stopped"].rounds == [{"step": [None]}]
+    assert methods(tiny.problem("sr4", 2))["dip_stopped"].rounds == [{"step": [2, 4, 8]}]
+
+
+def test_a_choice_is_the_best_of_all_tried_round_after_round():
+    """A made-up method of two settings whose error is known for each."""
+    clean, tried = torch.zeros(2, 3, 4, 4), []
+    errors = {(1, 5): 0.3, (2, 5): 0.2, (2, 6): 0.1, (2, 7): 0.4}
+
+    def run(problem, past, a, b):
+        tried.append((a, b))
+        return problem(torch.full_like(clean, errors[a, b]))
+
+    best = choose(Method("made up", run, [{"a": [1, 2], "b": [5]}, {"b": [5, 6, 7]}]), Estimate, {}, clean)
+    assert tried == [(1, 5), (2, 5), (2, 6), (2, 7)]
+    assert best.setting == {"a": 2, "b": 6}
+    assert math.isclose(float(best.x.mean()), 0.1, rel_tol=1e-6)

@@ -1,0 +1,204 @@
+"""The procedures behind the methods: independence of images, honest costs, refusals."""
+
+from dataclasses import replace
+
+import pytest
+import tiny
+import torch
+
+from dualprior import restorers as r
+from dualprior.errors import UserError
+from dualprior.oracles import gaussian_denoiser
+from dualprior.restorers import Estimate
+from dualprior.stages.restore import first
+
+TASKS = ("denoise25", "sr4", "inpaint_random", "inpaint_box", "deblur")
+CHAIN = {"calls": 3, "zeta": 0.3, "data_weight": 1.0}
+RESTART = {"start": "dip", "scale": 1.5, "calls": 2, "data_weight": 1.0}
+BEST = Estimate(torch.zeros(1), setting={"data_weight": 4.0})
+
+
+def dip_start(problem) -> Estimate:
+    """A start with an error of its own for every image."""
+    error = torch.tensor([0.2 + 0.1 * i for i in range(len(problem.seen.names))])
+    return Estimate(problem.fits.snapshots[1], 3.0, iterations=4, error=error)
+
+
+PROCEDURES = {
+    "as_image": lambda p: r.as_image(p, {}),
+    "blurred": lambda p: r.blurred(p, {}, 1.0),
+    "one_step": lambda p: r.one_step(p, {"input": r.as_image(p, {})}, "input", 0.3),
+    "chain": lambda p: r.chain(p, {}, **CHAIN),
+    "full_chain": lambda p: r.full_chain(p, {"ddpm_best": BEST}, 5),
+    "mean_of_chains": lambda p: r.mean_of_chains(p, {}, samples=2, **CHAIN),
+    "dip_at": lambda p: r.dip_at(p, {}, 4),
+    "restarted": lambda p: r.restarted(p, {"dip": dip_start(p)}, **RESTART),
+    "coupled": lambda p: r.coupled(p, {}, 9, tiny.COUPLED),
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("name", PROCEDURES)
+def test_an_image_does_not_depend_on_its_batch_mates(name, task):
+    denoise = tiny.denoiser()
+    whole = tiny.problem(task, 3, denoise)
+    few = PROCEDURES[name](first(whole, 2))
+    torch.testing.assert_close(few.x, PROCEDURES[name](whole).x[:2], rtol=2e-3, atol=2e-3)
+
+
+def test_the_first_images_of_a_problem_are_a_problem_of_those_images():
+    whole, two = first(tiny.problem("inpaint_random", 3), 2), tiny.problem("inpaint_random", 2)
+    for name in ("snapshots", "stopped", "error"):
+        torch.testing.assert_close(getattr(whole.fits, name), getattr(two.fits, name), rtol=0, atol=0)
+    assert whole.fits.stop_step == two.fits.stop_step
+    assert whole.seen.names == two.seen.names
+    torch.testing.assert_close(whole.seen.op.mask, two.seen.op.mask, rtol=0, atol=0)
+
+
+# --- cost --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "calls"),
+    [("one_step", 1), ("chain", 3), ("full_chain", 5), ("mean_of_chains", 6), ("restarted", 2), ("dip_at", 0), ("blurred", 0)],
+)
+def test_network_calls_are_counted_as_they_are_made(name, calls):
+    denoise = tiny.Counting(tiny.denoiser())
+    estimate = PROCEDURES[name](tiny.problem("sr4", 2, denoise))
+    assert estimate.nfe == denoise.calls == calls
+    assert set(denoise.batches) <= {2}  # one call serves every image
+
+
+@pytest.mark.parametrize("refresh", [1, 2, 3, 4, 20])
+def test_network_calls_of_a_coupled_fit_are_counted_up_to_the_step_shown(refresh):
+    """The first target is made at step 2, when there is an average; later ones every `refresh` steps."""
+    denoise = tiny.Counting(tiny.denoiser())
+    problem, settings = tiny.problem("sr4", 2, denoise), replace(tiny.COUPLED, refresh=refresh)
+    for step in r.coupled_steps(settings):
+        made = [s for s in range(2, step + 1) if s == 2 or s % refresh == 0]
+        assert r.coupled(problem, {}, step, settings).nfe == len(made)
+    assert denoise.calls == len(made)  # the fit ran once for all of its steps
+
+
+def test_a_full_chain_is_no_longer_than_the_schedule():
+    problem = tiny.problem("sr4", 1)
+    assert r.full_chain(problem, {"ddpm_best": BEST}, 1000).nfe == len(problem.levels)
+
+
+def test_costs_of_what_an_estimate_builds_on_are_added():
+    x = torch.zeros(2, 1, 1, 1)
+    total = Estimate(x, 1.0, 2, 5).after(Estimate(x, 0.5, 10), Estimate(x, 0.25, 100, [1, 2]))
+    assert (total.seconds, total.nfe, total.iterations) == (1.75, 112, [6, 7])
+
+
+@pytest.mark.parametrize(("own", "earlier", "total"), [(0, [0, 0], 0), (0, [7, 0], 7), (0, [[1, 2], 0], [1, 2]), (3, [4, 0], [7, 7])])
+def test_iterations_of_two_images_are_added(own, earlier, total):
+    x = torch.zeros(2, 1, 1, 1)
+    assert Estimate(x, iterations=own).after(*(Estimate(x, iterations=count) for count in earlier)).iterations == total
+
+
+def test_a_restart_pays_for_its_start():
+    problem = tiny.problem("sr4", 2)
+    estimate = PROCEDURES["restarted"](problem)
+    assert estimate.seconds > 3.0
+    assert estimate.iterations == 4
+
+
+def test_a_fixed_step_costs_its_steps_and_a_witnessed_one_the_witness_too():
+    problem = tiny.problem("denoise25", 2)  # 0.5 s a step, 4 s for the witness; stopped at steps 3 and 4
+    assert r.dip_at(problem, {}, 8).seconds == 4.0
+    stopped = r.dip_stopped(problem, {}, None)
+    assert stopped.seconds == 4.0 + 0.5 * 3.5
+    assert stopped.iterations == [3, 4]
+    assert stopped.x is problem.fits.stopped
+    assert stopped.error is problem.fits.error
+
+
+def test_a_fixed_step_shows_that_snapshot():
+    problem = tiny.problem("sr4", 2)
+    torch.testing.assert_close(r.dip_stopped(problem, {}, 4).x, problem.fits.snapshots[1], rtol=0, atol=0)
+
+
+# --- what they compute -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["one_step", "chain", "full_chain", "restarted"])
+@pytest.mark.parametrize("task", ["sr4", "inpaint_random", "inpaint_box"])
+def test_noiseless_measurements_are_met(name, task):
+    problem = tiny.problem(task, 2)
+    x = PROCEDURES[name](problem).x
+    torch.testing.assert_close(problem.seen.op.A(x), problem.seen.y, rtol=0, atol=1e-4)
+
+
+def test_a_full_chain_keeps_the_variance_of_gaussian_data():
+    """Where the data say nothing (no pixel is known), the end is a sample of the prior."""
+    problem = tiny.problem("inpaint_random", 4, gaussian_denoiser(0.0, 0.25))
+    seen = problem.seen._replace(op=type(problem.seen.op)(torch.zeros(4, 1, 64, 64)), y=torch.zeros(4, 3, 64, 64), size=(64, 64))
+    levels = r.schedule.noise_levels("lognormal", 300)
+    x = r.full_chain(replace(problem, seen=seen, levels=levels), {"ddpm_best": BEST}, 300).x
+    assert x.var().item() == pytest.approx(0.25, rel=0.05)
+
+
+def test_one_denoising_call_is_the_denoiser_and_no_more():
+    problem = tiny.problem("denoise25", 2)
+    estimate = r.one_step(problem, {"input": r.as_image(problem, {})}, "input", problem.seen.sigma_y)
+    torch.testing.assert_close(estimate.x, problem.denoise(problem.seen.y, problem.seen.sigma_y), rtol=0, atol=0)
+
+
+def test_a_mean_of_chains_is_the_mean_of_different_chains():
+    problem = tiny.problem("sr4", 1)
+    runs = [r.chain(problem, {}, purpose=f"mean-{k}", **CHAIN).x for k in range(3)]
+    assert (runs[0] - runs[1]).abs().max() > 1e-3
+    torch.testing.assert_close(r.mean_of_chains(problem, {}, samples=3, **CHAIN).x, sum(runs) / 3)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_fusion_is_the_weighted_mean(weight):
+    problem = tiny.problem("sr4", 2)
+    past = {"a": Estimate(torch.full((2, 3, 4, 4), 1.0), nfe=1), "b": Estimate(torch.full((2, 3, 4, 4), 2.0), nfe=5)}
+    estimate = r.fused(problem, past, "a", "b", weight)
+    torch.testing.assert_close(estimate.x, torch.full((2, 3, 4, 4), weight + 2 * (1 - weight)))
+    assert estimate.nfe == 6
+
+
+def test_filling_holes_keeps_known_pixels_and_reaches_every_hole():
+    problem = tiny.problem("inpaint_box", 2)
+    x, y = r.blurred(problem, {}, 0.5).x, problem.seen.y
+    mask = problem.seen.op.mask
+    torch.testing.assert_close(mask * x, y, rtol=0, atol=0)
+    constant = replace(problem, seen=problem.seen._replace(y=0.7 * mask.expand_as(y)))
+    torch.testing.assert_close(r.blurred(constant, {}, 0.5).x, torch.full_like(y, 0.7), rtol=1e-4, atol=0)
+
+
+def test_every_image_restarts_at_its_own_level():
+    denoise = tiny.Counting(tiny.denoiser())
+    problem = tiny.problem("sr4", 3, denoise)
+    r.restarted(problem, {"dip": dip_start(problem)}, "dip", scale=2.0, calls=2, data_weight=1.0)
+    torch.testing.assert_close(denoise.levels[0], torch.tensor([0.4, 0.6, 0.8]))
+
+
+def test_a_restart_at_its_own_error_adds_no_noise():
+    """The first call sees the start itself."""
+    problem = tiny.problem("denoise25", 2)
+    begin, seen = dip_start(problem), []
+    problem = replace(problem, denoise=lambda x, sigma: seen.append(x) or x)
+    r.restart_at(problem, begin, begin.error, 1, 1.0)
+    torch.testing.assert_close(seen[0], begin.x)
+
+
+def test_a_start_level_above_the_schedule_is_refused():
+    problem = tiny.problem("sr4", 2)
+    with pytest.raises(UserError, match="hybrid.start_scales starts at noise level 3e.04, outside the schedule's range"):
+        r.restarted(problem, {"dip": dip_start(problem)}, **RESTART | {"scale": 1e5})
+
+
+def test_more_calls_than_the_schedule_has_levels_are_refused():
+    with pytest.raises(UserError, match="21 network calls do not fit a schedule of 20 noise levels"):
+        r.chain(tiny.problem("sr4", 1), {}, **CHAIN | {"calls": 21})
+
+
+def test_a_coupled_fit_follows_the_expected_error_down():
+    """Levels are read off the plain fit's errors between its snapshots: 0.5 at step 2, 0.3 at step 9."""
+    denoise = tiny.Counting(tiny.denoiser())
+    r.coupled(tiny.problem("sr4", 2, denoise), {}, 9, tiny.COUPLED)
+    assert denoise.levels == pytest.approx([0.5, 0.5 - 0.2 * 2 / 7, 0.5 - 0.2 * 6 / 7])
