@@ -117,6 +117,7 @@ class DIP(Section):
     snapshots: Annotated[int, Field(ge=2)]
     lr: Positive
     input_noise: NonNegative
+    input_cell: Count
     ema: Annotated[float, Field(ge=0, lt=1)]
     split_alpha: Positive
     hold_out: Share

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
 from dualprior.errors import UserError
 from dualprior.nets.skip import SkipNet
@@ -32,9 +33,15 @@ def build(kind: str, seed: int, names: Sequence[str], **network) -> SkipNet:
     return {"skip": SkipNet}[kind](rngs=rngs, **network)
 
 
-def network_input(seed: int, names: Sequence[str], channels: int, size: tuple[int, int]) -> Tensor:
-    """z ~ U(0, 0.1) for every named image: [N, channels, H, W] (Ulyanov et al. 2018, Sec. 3)."""
-    return torch.stack([0.1 * torch.rand(channels, *size, generator=generator(seed, "dip-input", n)) for n in names])
+def network_input(seed: int, names: Sequence[str], channels: int, size: tuple[int, int], cell: int = 1) -> Tensor:
+    """z ~ U(0, 0.1) for every named image: [N, channels, H, W] (Ulyanov et al. 2018, Sec. 3).
+
+    cell: drawn at 1/cell of the size and interpolated, so that the input brings no detail of its own into what the
+    measurement does not see; 1 is the original's white input.
+    """
+    coarse = [-(-side // cell) for side in size]
+    z = torch.stack([torch.rand(channels, *coarse, generator=generator(seed, "dip-input", name)) for name in names])
+    return 0.1 * (z if cell == 1 else interpolate(z, size=size, mode="bicubic"))
 
 
 def snapshot_steps(steps: int, count: int) -> list[int]:
@@ -84,7 +91,7 @@ def fit(
             total = losses.sum()
             if guide is not None and average is not None:
                 target, weight = guide(step, average)
-                total = total + weight * (out - target).square().mean((1, 2, 3)).sum()
+                total = total + weight * (out - target.detach()).square().mean((1, 2, 3)).sum()
             optimizer.zero_grad(set_to_none=True)
             total.backward()
             optimizer.step()

@@ -52,7 +52,7 @@ def catalogue(problem: Problem, restore: Restore, hybrid: Hybrid, coupled: Coupl
         "ddpm_mean": Method(
             f"mean of {restore.mean.samples} DDPM chains",
             partial(r.mean_of_chains, samples=restore.mean.samples, calls=restore.mean.calls),
-            [{"zeta": [z for z in zetas if z > 0] or [1.0], "data_weight": weights}],
+            [{"zeta": [z for z in zetas if z > 0] or [1.0], "data_weight": weights[:1]}, {"data_weight": weights}],
         ),
         "dip_last": Method("DIP, last step", r.dip_at, [{"step": [problem.fits.steps[-1]]}]),
         "dip_stopped": Method("DIP, stopped", r.dip_stopped, [{"step": fixed_step}]),

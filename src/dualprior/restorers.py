@@ -256,6 +256,7 @@ class CoupledSettings:
     network: dict
     lr: float
     input_noise: float
+    input_cell: int
     ema: float
     autocast: torch.dtype | None
     expected_error: Sequence[tuple[int, float]]  # (step, RMSE of the plain fit on validation images), rising steps
@@ -282,7 +283,7 @@ def _coupled_fit(problem: Problem, c: CoupledSettings) -> tuple[dict[int, tuple[
     """Averaged output and network calls so far at the snapshot steps, and the seconds of one step of one image."""
     seen = problem.seen
     network = dip.build(c.kind, c.seed, seen.names, **c.network).to(seen.y.device)
-    z = dip.network_input(c.seed, seen.names, c.network["input_channels"], seen.size).to(seen.y.device)
+    z = dip.network_input(c.seed, seen.names, c.network["input_channels"], seen.size, c.input_cell).to(seen.y.device)
     steps_known, errors_known = zip(*c.expected_error, strict=True)
     falling = np.minimum.accumulate(errors_known)
     targets: list[Tensor] = []

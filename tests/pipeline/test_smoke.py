@@ -1,11 +1,6 @@
 """The real stages under DVC, on the smoke profile, in a copy of the project."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 from workspace import Workspace, ran
@@ -67,37 +62,3 @@ def test_an_experiment_in_a_temporary_workspace_runs_its_own_code(workspace):
     (line,) = [line for line in done.out.splitlines() if line.startswith("ran from")]
     own = (workspace.root / ".dvc/tmp/exps").resolve()
     assert own in (workspace.root / line.removeprefix("ran from ")).resolve().parents or str(own) in line
-
-
-def test_training_killed_and_resumed_equals_uninterrupted(workspace):
-    weights = workspace.root / "models/ddpm.safetensors"
-    uninterrupted = weights.read_bytes()
-    weights.unlink()
-    process = subprocess.Popen([sys.executable, "src/cli.py", "train-ddpm"], cwd=workspace.root, env=workspace.env)
-    wait_for(workspace.root / ".scratch", "train_ddpm/*/checkpoint.pt", process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not weights.exists()
-    workspace.cli("train-ddpm")
-    assert weights.read_bytes() == uninterrupted
-
-
-def test_training_told_to_end_ends_with_130(workspace):
-    process = subprocess.Popen(
-        [sys.executable, "src/cli.py", "train-ddpm"], cwd=workspace.root, env=workspace.env, stderr=subprocess.PIPE, text=True
-    )
-    wait_for(workspace.root / ".scratch", "train_ddpm/*/checkpoint.pt", process)
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate()
-    assert process.returncode == 130
-    assert "Traceback" not in err
-
-
-def wait_for(folder: Path, pattern: str, process: subprocess.Popen) -> None:
-    """Until a file appears; fails when the process ends first."""
-    for _ in range(6000):
-        if list(folder.glob(pattern)):
-            return
-        assert process.poll() is None, "the process ended before its first checkpoint"
-        time.sleep(0.01)
-    raise AssertionError(f"no {pattern}")

@@ -76,7 +76,7 @@ def fit(seen: Observation, settings: DIP, snapshot_steps: list[int]) -> FitResul
     if split is not None:
         op, y, names = _side_by_side(op, split.op), torch.cat([y, split.y]), names * 2
     network = dip.build(settings.network.kind, settings.seed, names, **settings.network.model_dump(exclude={"kind"}))
-    z = dip.network_input(settings.seed, names, settings.network.input_channels, seen.size)
+    z = dip.network_input(settings.seed, names, settings.network.input_channels, seen.size, settings.input_cell)
     steps = dip.fit(
         network.to(y.device), z.to(y.device), op, y,
         steps=settings.steps, lr=settings.lr, input_noise=settings.input_noise, ema=settings.ema,

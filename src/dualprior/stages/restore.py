@@ -83,6 +83,7 @@ def coupled_settings(config: Config, val: Problem, clean: Tensor) -> CoupledSett
         network=dip.network.model_dump(exclude={"kind"}),
         lr=dip.lr,
         input_noise=dip.input_noise,
+        input_cell=dip.input_cell,
         ema=dip.ema,
         autocast=PRECISIONS[dip.precision],
         expected_error=tuple(zip(val.fits.steps, errors, strict=True)),
