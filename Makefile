@@ -8,8 +8,9 @@ export PATH := $(BIN):$(PATH)
 
 .PHONY: repro test lint bench profile setup
 
-repro: $(STAMP)  ## every table and plot
+repro: $(STAMP)  ## every table and plot, and the README that shows them
 	$(BIN)/dvc repro
+	$(BIN)/python src/cli.py readme
 
 test: lint  ## everything that continuous integration checks
 	$(BIN)/python -m pytest

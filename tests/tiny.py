@@ -11,7 +11,7 @@ from dualprior.denoiser import Denoiser
 from dualprior.nets.unet import UNet
 from dualprior.observation import Observation
 from dualprior.operators import make_operator, random_mask
-from dualprior.restorers import CoupledSettings, DIPFits, Problem
+from dualprior.problem import CoupledSettings, DIPFits, Problem
 from dualprior.seeding import generator
 from dualprior.stages.degrade import measure
 

@@ -83,6 +83,7 @@ class Paths:
     generate_plot = _file("plots/generate.png")
 
     task_rows = _of_task("metrics/tasks/{task}.csv")
+    dip_psnr = _of_task("metrics/tasks/dip_psnr_{task}.csv")
     task_metrics = _of_task("metrics/tasks/{task}.json")
     restore_plot = _of_task("plots/restore_{task}.png")
     trace_plot = _of_task("plots/dip_trace_{task}.png")
@@ -119,9 +120,7 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         made_by = f"stage {producer(path)} has not run" if producer(path) else "no stage makes it"
-        raise UserError(
-            f"{path} is missing: {made_by}; run `dvc repro` or `python src/cli.py all`"
-        ) from None
+        raise UserError(f"{path} is missing: {made_by}; run `dvc repro` or `python src/cli.py all`") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, safetensors.SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} cannot be read: {reason}; delete it and run `dvc repro`") from None
@@ -241,9 +240,7 @@ class CheckpointFolder:
         try:
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
-            raise UserError(
-                f"{self.path} is in use by another process; wait until it ends or stop it, then run again"
-            ) from None
+            raise UserError(f"{self.path} is in use by another process; wait until it ends or stop it, then run again") from None
         return self
 
     def __exit__(self, *_exception) -> None:

@@ -1,7 +1,8 @@
 """The claims of the experiment, judged from per-image rows: a value, its interval, the goal, and whether it holds.
 
-A claim that fails says so: `holds` is false and `reading` tells why. "Hybrid" is judged against its strongest
-rival, the one with the best mean on the same test images, so it never gains by a weak opponent.
+A claim that fails says so: `holds` is false and `reading` tells why. "Hybrid" is judged against the strongest of its
+named rivals, the one with the best mean on the same test images. The cheap controls, which do what the hybrids do
+without a DIP, are opponents of their own: the stronger of them is judged in a separate claim.
 """
 
 from collections.abc import Callable
@@ -9,16 +10,19 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from dualprior.metrics import by_image
+from dualprior.metrics import ORACLE, by_image
 
-HYBRID, CONTROL, CHAIN, STOPPED, ORACLE = "hybrid", "restart_cheap", "ddpm_1000", "dip_stopped", "dip_oracle"
+HYBRID, STOPPED = "hybrid", "dip_stopped"
 RIVALS = (STOPPED, "ddpm_best", "ddpm_mean", "one_step")
+CONTROLS = ("restart_cheap", "fused_cheap")
 
-# Goals as (denoising tasks, all others): one network call is near-optimal for Gaussian denoising, so less is to be won.
+# Goals of the project as (denoising tasks, all others). That 0.3 dB is in both is meant: less is to be gained in
+# denoising, where one network call is near-optimal; more may be lost by stopping elsewhere, where the error is
+# estimated on few held-out pixels or not at all.
 GAIN_DB = (0.3, 0.5)
 STOPPING_GAP_DB = (0.15, 0.3)
 GAIN_SSIM = 0.02
-TIME_RATIO = 0.1
+TIME_RATIO = {"ddpm_1000": 0.1, "ddpm_best": 0.5}
 
 Interval = Callable[[np.ndarray], tuple[float, float, float]]  # values [n] -> (mean, low, high)
 
@@ -38,20 +42,21 @@ def _task_claims(rows: pd.DataFrame, task: str, goal: int, interval: Interval) -
     psnr, ssim, seconds = (by_image(rows, column) for column in ("psnr", "ssim", "seconds"))
     claims = {}
     if HYBRID in psnr and any(rival in psnr for rival in RIVALS):
-        claims[f"hybrid_gain_db_{task}"] = _gain(psnr, strongest_rival(psnr), GAIN_DB[goal], "dB", interval)
-        claims[f"hybrid_gain_ssim_{task}"] = _gain(ssim, strongest_rival(ssim), GAIN_SSIM, "SSIM", interval)
-    if {HYBRID, CONTROL} <= set(psnr):
-        claims[f"hybrid_vs_control_db_{task}"] = _gain(psnr, CONTROL, 0.0, "dB", interval)
+        claims[f"hybrid_gain_db_{task}"] = _gain(psnr, strongest(psnr, RIVALS), GAIN_DB[goal], "dB", interval)
+        claims[f"hybrid_gain_ssim_{task}"] = _gain(ssim, strongest(ssim, RIVALS), GAIN_SSIM, "SSIM", interval)
+    if HYBRID in psnr and any(control in psnr for control in CONTROLS):
+        claims[f"hybrid_vs_control_db_{task}"] = _gain(psnr, strongest(psnr, CONTROLS), 0.0, "dB", interval)
     if {ORACLE, STOPPED} <= set(psnr):
         claims[f"stopping_gap_{task}_db"] = _stopping_gap(psnr, STOPPING_GAP_DB[goal], interval)
-    if {HYBRID, CHAIN} <= set(psnr):
-        claims[f"hybrid_time_ratio_{CHAIN}_{task}"] = _time_ratio(seconds, psnr, interval)
+    for rival, ratio in TIME_RATIO.items():
+        if {HYBRID, rival} <= set(psnr):
+            claims[f"hybrid_time_ratio_{rival}_{task}"] = _time_ratio(seconds, psnr, rival, ratio)
     return claims
 
 
-def strongest_rival(table: pd.DataFrame) -> str:
-    """The rival with the best mean. table: image × method, from `metrics.by_image`."""
-    return table[[rival for rival in RIVALS if rival in table]].mean().idxmax()
+def strongest(table: pd.DataFrame, rivals: tuple[str, ...]) -> str:
+    """The one of `rivals` that ran and has the best mean. table: image × method, from `metrics.by_image`."""
+    return table[[rival for rival in rivals if rival in table]].mean().idxmax()
 
 
 def _rounded(numbers: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -86,21 +91,27 @@ def _stopping_gap(psnr: pd.DataFrame, goal: float, interval: Interval) -> dict:
     return {"value": value, "lo": low, "hi": high, "goal": goal, "holds": holds, "reading": reading}
 
 
-def _time_ratio(seconds: pd.DataFrame, psnr: pd.DataFrame, interval: Interval) -> dict:
-    """Seconds of the hybrid over those of the full chain; holds at most at the goal, and only without loss of PSNR."""
-    both = psnr[[HYBRID, CHAIN]].dropna()
+def _time_ratio(seconds: pd.DataFrame, psnr: pd.DataFrame, rival: str, goal: float) -> dict:
+    """Seconds of the hybrid over those of the rival; holds at most at the goal, and only without loss of PSNR.
+
+    The seconds of a method are one timing of the whole batch, shared out: they do not vary over images, so no
+    interval can be had from them and `lo` and `hi` equal the value.
+    """
+    both = psnr[[HYBRID, rival]].dropna()
     times = seconds.loc[both.index]
-    value, low, high = _rounded(interval((times[HYBRID] / times[CHAIN]).to_numpy()))
-    margin = round(float((both[HYBRID] - both[CHAIN]).mean()), 4)
-    slow = [] if value <= TIME_RATIO else [f"more than the goal of {TIME_RATIO:g}"]
+    value = round(float(times[HYBRID].mean() / times[rival].mean()), 4)
+    margin = round(float((both[HYBRID] - both[rival]).mean()), 4)
+    slow = [] if value <= goal else [f"more than the goal of {goal:g}"]
     worse = [] if margin >= 0 else ["the hybrid is worse"]
-    reading = f"hybrid takes {value:.3g} of the seconds of {CHAIN} at {margin:+.3g} dB, {len(both)} images: "
+    reading = f"hybrid takes {value:.3g} of the seconds of {rival} (single timing, no interval) "
+    reading += f"at {margin:+.3g} dB, {len(both)} images: "
     return {
         "value": value,
-        "lo": low,
-        "hi": high,
-        "goal": TIME_RATIO,
+        "lo": value,
+        "hi": value,
+        "goal": goal,
         "holds": not slow + worse,
+        "rival": rival,
         "psnr_margin": margin,
         "reading": reading + (" and ".join(slow + worse) or "holds"),
     }

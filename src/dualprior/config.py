@@ -12,28 +12,30 @@ from ruamel.yaml.error import YAMLError
 
 from dualprior.errors import UserError
 
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]  # neither true nor "25"; a whole number passes
+Whole = Annotated[int, Field(strict=True)]
+Positive = Annotated[Number, Field(gt=0)]
+NonNegative = Annotated[Number, Field(ge=0)]
+Share = Annotated[Number, Field(gt=0, lt=1)]
+Count = Annotated[Whole, Field(ge=1)]
+Seed = Annotated[Whole, Field(ge=0, lt=2**31)]
 Precision = Literal["bfloat16", "float32"]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Data(Section):
     source: Literal["photos", "folder"]
     folder: str | None
     seed: Seed
-    patch_size: Annotated[int, Field(ge=8, multiple_of=4)]
+    patch_size: Annotated[Whole, Field(ge=8, multiple_of=4)]
     train_patches: Count
-    scales: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)]
-    image_size: Annotated[int, Field(ge=16, multiple_of=8)]
-    val_images: Annotated[int, Field(ge=2)]
-    test_images: Annotated[int, Field(ge=2)]
+    scales: Annotated[tuple[Annotated[Number, Field(gt=0, le=1)], ...], Field(min_length=1)]
+    image_size: Annotated[Whole, Field(ge=16, multiple_of=8)]
+    val_images: Annotated[Whole, Field(ge=2)]
+    test_images: Annotated[Whole, Field(ge=2)]
 
     @model_validator(mode="after")
     def _folder_named(self):
@@ -48,8 +50,8 @@ class Measure(Section):
 
 class Task(Section):
     operator: Literal["identity", "block_average", "random_mask", "box_mask", "gaussian_blur"]
-    noise: Annotated[float, Field(ge=0, le=255)]
-    factor: Annotated[int, Field(ge=2, le=8)] | None = None
+    noise: Annotated[Number, Field(ge=0, le=255)]
+    factor: Annotated[Whole, Field(ge=2, le=8)] | None = None
     keep: Share | None = None
     box: Count | None = None
     blur_std: Positive | None = None
@@ -72,14 +74,14 @@ class Task(Section):
 
 class Schedule(Section):
     kind: Literal["linear", "cosine", "sigmoid", "lognormal"]
-    timesteps: Annotated[int, Field(ge=10, le=10000)]
+    timesteps: Annotated[Whole, Field(ge=10, le=10000)]
 
 
 class DDPMNetwork(Section):
-    channels: Annotated[int, Field(ge=8)]
+    channels: Annotated[Whole, Field(ge=8)]
     multipliers: Annotated[tuple[Count, ...], Field(min_length=1, max_length=5)]
-    blocks: Annotated[int, Field(ge=1, le=8)]
-    patch: Annotated[int, Field(ge=1, le=4)]
+    blocks: Annotated[Whole, Field(ge=1, le=8)]
+    patch: Annotated[Whole, Field(ge=1, le=4)]
 
 
 class Training(Section):
@@ -87,7 +89,7 @@ class Training(Section):
     batch_size: Count
     lr: Positive
     lr_decay: Literal["cosine", "linear", "none"]
-    warmup_steps: Annotated[int, Field(ge=0)]
+    warmup_steps: Annotated[Whole, Field(ge=0)]
     grad_clip: Positive
     ema: Share
     precision: Precision
@@ -106,19 +108,19 @@ class DDPM(Section):
 class DIPNetwork(Section):
     kind: Literal["skip"]
     channels: Annotated[tuple[Count, ...], Field(min_length=1, max_length=6)]
-    skip_channels: Annotated[int, Field(ge=0)]
+    skip_channels: Annotated[Whole, Field(ge=0)]
     input_channels: Count
 
 
 class DIP(Section):
     seed: Seed
     network: DIPNetwork
-    steps: Annotated[int, Field(ge=2)]
-    snapshots: Annotated[int, Field(ge=2)]
+    steps: Annotated[Whole, Field(ge=2)]
+    snapshots: Annotated[Whole, Field(ge=2)]
     lr: Positive
     input_noise: NonNegative
     input_cell: Count
-    ema: Annotated[float, Field(ge=0, lt=1)]
+    ema: Annotated[Number, Field(ge=0, lt=1)]
     split_alpha: Positive
     hold_out: Share
     precision: Precision
@@ -131,18 +133,18 @@ class DIP(Section):
 
 
 class DDPMGrid(Section):
-    calls: Annotated[tuple[Annotated[int, Field(ge=1, le=100)], ...], Field(min_length=1)]
-    zetas: Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(min_length=1)]
+    calls: Annotated[tuple[Annotated[Whole, Field(ge=1, le=100)], ...], Field(min_length=1)]
+    zetas: Annotated[tuple[Annotated[Number, Field(ge=0, le=1)], ...], Field(min_length=1)]
     data_weights: Annotated[tuple[Positive, ...], Field(min_length=1)]
 
 
 class MeanOf(Section):
-    samples: Annotated[int, Field(ge=2)]
+    samples: Annotated[Whole, Field(ge=2)]
     calls: Count
 
 
 class FullChain(Section):
-    calls: Annotated[int, Field(ge=2)]
+    calls: Annotated[Whole, Field(ge=2)]
     images: Count
 
 
@@ -158,7 +160,7 @@ class Coupled(Section):
     beta: NonNegative
     refresh: Count
     level_scale: Positive
-    steps: Annotated[int, Field(ge=2)]
+    steps: Annotated[Whole, Field(ge=2)]
 
 
 class Hybrid(Section):
@@ -170,14 +172,14 @@ class Hybrid(Section):
 
 class Generate(Section):
     seed: Seed
-    images: Annotated[int, Field(ge=4)]
-    size: Annotated[int, Field(ge=8, multiple_of=8)]
+    images: Annotated[Whole, Field(ge=4)]
+    size: Annotated[Whole, Field(ge=8, multiple_of=8)]
     calls: Annotated[tuple[Count, ...], Field(min_length=1)]
     samplers: Annotated[tuple[Literal["ddpm", "ddim"], ...], Field(min_length=1)]
 
 
 class Evaluate(Section):
-    bootstrap: Annotated[int, Field(ge=100)]
+    bootstrap: Annotated[Whole, Field(ge=100)]
     confidence: Share
     seed: Seed
     extractor: Literal["patch-features", "inception"]
@@ -190,7 +192,7 @@ class Ablate(Section):
     dip_steps: Annotated[tuple[Count, ...], Field(min_length=2)]
     calls: Annotated[tuple[Count, ...], Field(min_length=2)]
     data_weight: Annotated[tuple[Positive, ...], Field(min_length=2)]
-    start_kind: Annotated[tuple[Literal["dip", "input", "bicubic", "blurred", "one_step"], ...], Field(min_length=2)]
+    start_kind: Annotated[tuple[Literal["dip", "input", "pinv", "bicubic", "blurred", "one_step"], ...], Field(min_length=2)]
 
 
 class Params(Section):

@@ -17,10 +17,15 @@ def none(x0: Tensor, sigma: Tensor) -> Tensor:
     return x0
 
 
+def lay_data(op: Operator, x: Tensor, y: Tensor, sigma_y: float) -> Tensor:
+    """x + A†(y - A x) where the data are exact (sigma_y = 0), else x: what every noiseless restoration may claim."""
+    return op.prox(x, y, 0.0) if sigma_y == 0 else x
+
+
 def proximal(op: Operator, y: Tensor, sigma_y: float, weight: float = 1.0) -> Rectify:
     """argmin over x of ||A x - y||^2 / sigma_y^2 + weight ||x - x0||^2 / sigma^2, in closed form.
 
-    DiffPIR (Zhu et al. 2023, Eq. 12-13, with lambda = weight), rho = weight sigma_y^2 / sigma^2. At sigma_y = 0 it
+    DiffPIR (Zhu et al. 2023, Algorithm 1, with lambda = weight), rho = weight sigma_y^2 / sigma^2. At sigma_y = 0 it
     is DDNM's projection x0 + A†(y - A x0) (Wang et al. 2023, Eq. 13), whatever the weight; with noise the projection
     softens as sigma falls, as DDNM+ asks.
     y: [B, C, h, w]; sigma_y: >= 0 in [-1, 1] units; weight: > 0, larger trusts the denoiser more.

@@ -73,8 +73,7 @@ def mermaid(stages: list[Stage]) -> str:
 
 def _expand(name: str, entry: dict, params: dict) -> Iterator[Stage]:
     matrix = {
-        slot: list(_lookup(values, params) if isinstance(values, str) else values)
-        for slot, values in entry.get("matrix", {}).items()
+        slot: list(_lookup(values, params) if isinstance(values, str) else values) for slot, values in entry.get("matrix", {}).items()
     }
     for combination in product(*matrix.values()):
         key = "-".join(combination) or None

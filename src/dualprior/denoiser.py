@@ -18,7 +18,7 @@ class Precondition(NamedTuple):
 
 
 def _eps(sigma: Tensor) -> Precondition:
-    """F = eps: x0 = x - sigma F. (Ho et al. 2020, Eq. 11 in sigma coordinates.)"""
+    """F = eps: x0 = x - sigma F. (Ho et al. 2020, Eq. 15, in sigma coordinates.)"""
     return Precondition(torch.ones_like(sigma), -sigma, (1 + sigma**2).rsqrt())
 
 

@@ -185,8 +185,9 @@ def distances(generated: torch.Tensor, real: torch.Tensor) -> dict[str, float]:
 def copy_ratio(images: np.ndarray, train: np.ndarray) -> float:
     """Mean of (distance to the nearest training image) / (mean distance to the 50 nearest), pixel RMSE.
 
-    Carlini et al. 2023, Sec. 4.1: a copy gives 0; the denominator cancels contrast, so a blurred image is not taken
-    for a copy. Compare with the value of images that training never saw.
+    After Carlini et al. 2023, who normalise a distance by those to other neighbours: a copy gives 0; the denominator
+    cancels contrast, so a blurred image is not taken for a copy. Compare with the value of images that training never
+    saw.
     images: uint8 [n,H,W,3]; train: uint8 [N,H,W,3] of the same size.
     """
     flat, bank = (torch.from_numpy(a).flatten(1).float() for a in (images, train))

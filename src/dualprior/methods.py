@@ -10,7 +10,7 @@ from functools import partial
 from dualprior import restorers as r
 from dualprior.config import Hybrid, Restore
 from dualprior.operators import BlockAverage, GaussianBlur, Identity, Mask
-from dualprior.restorers import CoupledSettings, Estimate, Problem
+from dualprior.problem import CoupledSettings, Estimate, Problem
 
 # A round maps setting names to the values tried together; later rounds keep the best of earlier ones.
 Rounds = list[dict[str, list]]
@@ -33,7 +33,7 @@ def catalogue(problem: Problem, restore: Restore, hybrid: Hybrid, coupled: Coupl
     restarts = {"scale": list(hybrid.start_scales), "calls": list(hybrid.calls), "data_weight": [hybrid.data_weight]}
     cheap = cheap_starts(problem)
     fixed_step = [None] if problem.fits.stopped is not None else problem.fits.steps
-    blend = {"second": list(DDPM_ALONE), "weight": [k / 20 for k in range(21)]}
+    blend = {"second": [*DDPM_ALONE, "restart_cheap"], "weight": [k / 20 for k in range(21)]}
     levels = sorted({*restore.one_step_levels, *([problem.seen.sigma_y] if noisy else [])})
     own = {"start": ["input"], "level": [problem.seen.sigma_y]} if isinstance(op, Identity) else None
 
@@ -46,31 +46,31 @@ def catalogue(problem: Problem, restore: Restore, hybrid: Hybrid, coupled: Coupl
         "ddpm_best": Method(
             f"DDPM, at most {max(calls)} calls",
             r.chain,
-            [{"zeta": zetas, "data_weight": weights, "calls": calls[:1]}, {"calls": calls}],
+            [{"zeta": zetas, "data_weight": weights, "calls": calls[:1], "grid": ["schedule"]}, {"grid": ["few_step"]}, {"calls": calls}],
         ),
         "ddpm_1000": Method("DDPM, full chain", r.full_chain, [{"calls": [restore.full.calls]}], test_only=True),
         "ddpm_mean": Method(
             f"mean of {restore.mean.samples} DDPM chains",
             partial(r.mean_of_chains, samples=restore.mean.samples, calls=restore.mean.calls),
-            [{"zeta": [z for z in zetas if z > 0] or [1.0], "data_weight": weights[:1]}, {"data_weight": weights}],
+            [{"zeta": zetas, "data_weight": weights[:1]}, {"data_weight": weights}],
         ),
         "dip_last": Method("DIP, last step", r.dip_at, [{"step": [problem.fits.steps[-1]]}]),
         "dip_stopped": Method("DIP, stopped", r.dip_stopped, [{"step": fixed_step}]),
         "restart_cheap": Method("restart, cheap start", r.restarted, [{"start": [*cheap, "one_step"], **restarts}]),
         "restart_dip": Method("restart, DIP start", r.restarted, [{"start": ["dip_stopped"], **restarts}]),
-        "coupled": Method(
-            "DIP pulled by D", partial(r.coupled, settings=coupled), [{"step": r.coupled_steps(coupled)}]
-        ),
+        "coupled": Method("DIP pulled by D", partial(r.coupled, settings=coupled), [{"step": r.coupled_steps(coupled)}]),
         "restart_coupled": Method("restart, coupled start", r.restarted, [{"start": ["coupled"], **restarts}]),
+        "fused_cheap": Method("cheap restart + DDPM", r.fused, [{"first": ["restart_cheap"], **blend}]),
         "fused": Method("DIP + DDPM", r.fused, [{"first": ["dip_stopped"], **blend}]),
         "fused_coupled": Method("coupled + DDPM", r.fused, [{"first": ["coupled"], **blend}]),
+        "restart_fused": Method("restart, fused start", r.restarted, [{"start": ["fused"], **restarts}]),
     }
     return {name: method for name, method in methods.items() if method is not None} | {
         "hybrid": Method("hybrid", lambda problem, past, of: past[of], [{"of": list(HYBRIDS)}])
     }
 
 
-HYBRIDS = ("restart_dip", "coupled", "restart_coupled", "fused", "fused_coupled")
+HYBRIDS = ("restart_dip", "coupled", "restart_coupled", "fused", "fused_coupled", "restart_fused")
 
 
 def cheap_starts(problem: Problem) -> list[str]:

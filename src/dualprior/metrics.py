@@ -10,6 +10,7 @@ import pandas as pd
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 SSIM_WINDOW = 7  # pixels, uniform window: scikit-image's default
+ORACLE = "dip_oracle"  # the best DIP iterate, picked by looking at the clean image: shown, never ranked
 PSNR_CEILING = 100.0  # dB, given to identical images so that means stay finite
 ROW_COLUMNS = ("image", "task", "method", "seed", "psnr", "ssim", "seconds", "nfe", "iterations")
 ROW_DECIMALS = {"psnr": 4, "ssim": 5, "seconds": 6}
@@ -33,19 +34,15 @@ def ssim(clean: np.ndarray, restored: np.ndarray) -> np.ndarray:
 
 
 def bootstrap_mean(values: np.ndarray, resamples: int, confidence: float, seed: int) -> tuple[float, float, float]:
-    """Mean and its percentile-bootstrap interval: (mean, low, high). values: [n], n >= 1, finite."""
+    """Mean and its percentile-bootstrap interval: (mean, low, high). values: [n], n >= 1, finite.
+
+    For two methods give their differences on the same images: each draw then takes both at once.
+    """
     values = np.asarray(values, dtype=np.float64)
     picks = np.random.default_rng(seed).integers(0, len(values), size=(resamples, len(values)))
     means = values[picks].mean(axis=1)  # [resamples]
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(values.mean()), float(low), float(high)
-
-
-def paired_bootstrap(a: np.ndarray, b: np.ndarray, resamples: int, confidence: float, seed: int) -> tuple[float, float, float]:
-    """Mean of a - b with its interval, the same images drawn for both. a, b: [n] over the same images, in order."""
-    if len(a) != len(b):
-        raise ValueError(f"paired_bootstrap needs the same images twice, got {len(a)} and {len(b)} values")
-    return bootstrap_mean(np.asarray(a) - np.asarray(b), resamples, confidence, seed)
 
 
 def image_rows(

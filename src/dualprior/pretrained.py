@@ -8,9 +8,8 @@ import torch
 from dualprior import artifacts, schedule
 from dualprior.artifacts import Paths
 from dualprior.denoiser import Denoiser
+from dualprior.device import PRECISIONS
 from dualprior.nets.unet import UNet
-
-PRECISIONS = {"bfloat16": torch.bfloat16, "float32": None}
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,6 @@
 A restorer sees measurements, the trained denoiser and the DIP fits. It never sees a clean image.
 """
 
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -14,94 +11,14 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from dualprior import dip, schedule
-from dualprior.consistency import proximal
-from dualprior.denoiser import Denoiser
+from dualprior.consistency import lay_data, proximal
+from dualprior.device import Stopwatch
 from dualprior.observation import Observation
 from dualprior.operators import BlockAverage, GaussianBlur, Identity, Mask
-from dualprior.sampling import ImageNoise, Split, ddpm_split, last, restart, reverse, zeta_split
+from dualprior.problem import CoupledSettings, Estimate, Problem
+from dualprior.sampling import Split, ddpm_split, last, restart, reverse, zeta_split
 
 SMALLEST_START = 0.02  # in [-1, 1] units; below it a restart changes nothing
-
-
-@dataclass(frozen=True)
-class DIPFits:
-    """What stage fit_dip left for one split."""
-
-    steps: list[int]  # [S]
-    snapshots: Tensor  # [S, n, C, H, W]
-    stopped: Tensor | None  # [n, C, H, W] where a witness said stop
-    stop_step: list[int] | None  # [n]
-    error: Tensor | None  # [n], the witness's estimate of the RMSE
-    seconds_per_step: float
-    witness_seconds: float
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One split of one task, as a restorer sees it."""
-
-    seen: Observation
-    denoise: Denoiser
-    levels: np.ndarray  # [T] noise levels of the schedule
-    fits: DIPFits
-    seed: int
-    memo: dict = field(default_factory=dict)  # long computations that several settings share
-
-    def noise(self, purpose: str) -> ImageNoise:
-        """Unit noise for this purpose, a stream for every image."""
-        return ImageNoise(self.seed, purpose, self.seen.names)
-
-    def blank(self) -> Tensor:
-        return torch.zeros(len(self.seen.y), self.seen.y.shape[1], *self.seen.size, device=self.seen.y.device)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A restoration of every image of a problem, and what it cost."""
-
-    x: Tensor  # [n, C, H, W] in [-1, 1], not clipped
-    seconds: float = 0.0  # wall seconds per image, all that it builds on included
-    nfe: int = 0  # network calls per image, the same
-    iterations: int | list[int] = 0  # DIP steps of the image that is shown
-    error: Tensor | None = None  # [n], RMSE predicted without the clean image
-    setting: dict = field(default_factory=dict)
-
-    def after(self, *earlier: "Estimate") -> "Estimate":
-        """The same image with the cost of the estimates it was made from added."""
-        counts = [e.iterations for e in (*earlier, self) if e.iterations]
-        return replace(
-            self,
-            seconds=self.seconds + sum(e.seconds for e in earlier),
-            nfe=self.nfe + sum(e.nfe for e in earlier),
-            iterations=counts[0] if len(counts) == 1 else _added(counts, len(self.x)),
-        )
-
-
-def _added(counts: list[int | list[int]], n: int) -> int | list[int]:
-    if not counts:
-        return 0
-    rows = [c if isinstance(c, list) else [c] * n for c in counts]
-    return [sum(column) for column in zip(*rows, strict=True)]
-
-
-class Stopwatch:
-    """Wall seconds per image of a block of work, the device's queue emptied."""
-
-    def __init__(self, images: int):
-        self._images = images
-
-    def __enter__(self) -> "Stopwatch":
-        self._begin = self._now()
-        return self
-
-    def __exit__(self, *_exception) -> None:
-        self.seconds = (self._now() - self._begin) / self._images
-
-    @staticmethod
-    def _now() -> float:
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        return time.perf_counter()
 
 
 # --- without a learned prior ---------------------------------------------------------------------------------
@@ -158,7 +75,11 @@ def _fill(seen: Observation, std: float) -> Tensor:
 
 
 def one_step(problem: Problem, past: dict, start: str, level: float) -> Estimate:
-    """One call of the denoiser on a cheap start taken to be at noise level `level`, then data consistency."""
+    """One call of the denoiser on a cheap start taken to be at noise level `level`, then data consistency.
+
+    For denoising D(y, sigma_y) alone, near-optimal in PSNR.
+    """
+    schedule.check_start(level, problem.levels, "restore.one_step_levels")
     seen, begin = problem.seen, past[start]
     with Stopwatch(len(seen.y)) as watch:
         x0 = problem.denoise(begin.x, level)
@@ -166,18 +87,25 @@ def one_step(problem: Problem, past: dict, start: str, level: float) -> Estimate
     return Estimate(x, watch.seconds, nfe=1).after(begin)
 
 
-def chain(problem: Problem, past: dict, calls: int, zeta: float, data_weight: float, purpose: str = "chain") -> Estimate:
-    """The reverse process from pure noise with data consistency (DiffPIR; DDNM when there is no noise)."""
-    return _reverse_from_noise(problem, calls, partial(zeta_split, zeta=zeta), data_weight, purpose)
+def chain(
+    problem: Problem, past: dict, calls: int, zeta: float, data_weight: float, grid: str = "schedule", purpose: str = "chain"
+) -> Estimate:
+    """The reverse process from pure noise with data consistency (DiffPIR; DDNM when there is no noise).
+
+    grid: "schedule" (levels of the schedule, evenly spaced in t) or "few_step" (Karras et al. 2022, Eq. 5).
+    """
+    sigmas = schedule.schedule_grid(problem.levels, calls)
+    if grid == "few_step":
+        sigmas = schedule.few_step_grid(float(problem.levels[-1]), calls)
+    return _reverse_from_noise(problem, sigmas, partial(zeta_split, zeta=zeta), data_weight, purpose)
 
 
-def _reverse_from_noise(problem: Problem, calls: int, split: Split, data_weight: float, purpose: str) -> Estimate:
+def _reverse_from_noise(problem: Problem, sigmas: np.ndarray, split: Split, data_weight: float, purpose: str) -> Estimate:
     seen, noise = problem.seen, problem.noise(purpose)
-    grid = schedule.schedule_grid(problem.levels, calls)
     with Stopwatch(len(seen.y)) as watch:
-        x = float(grid[0]) * noise(problem.blank())
+        x = float(sigmas[0]) * noise(problem.blank())
         rectify = proximal(seen.op, seen.y, seen.sigma_y, data_weight)
-        end = last(reverse(problem.denoise, x, grid, split=split, rectify=rectify, noise=noise))
+        end = last(reverse(problem.denoise, x, sigmas, split=split, rectify=rectify, noise=noise))
     return Estimate(end.x0, watch.seconds, nfe=end.nfe)
 
 
@@ -187,12 +115,13 @@ def full_chain(problem: Problem, past: dict, calls: int) -> Estimate:
     Not zeta = 1: over many steps that shrinks the variance of the samples to half of the data's.
     """
     weight = past["ddpm_best"].setting["data_weight"]
-    return _reverse_from_noise(problem, min(calls, len(problem.levels)), ddpm_split, weight, "chain")
+    sigmas = schedule.schedule_grid(problem.levels, min(calls, len(problem.levels)))
+    return _reverse_from_noise(problem, sigmas, ddpm_split, weight, "chain")
 
 
 def mean_of_chains(problem: Problem, past: dict, samples: int, calls: int, zeta: float, data_weight: float) -> Estimate:
     """The mean of several independent chains: (1 + 1/K) times the least error instead of twice."""
-    runs = [chain(problem, past, calls, zeta, data_weight, f"mean-{k}") for k in range(samples)]
+    runs = [chain(problem, past, calls, zeta, data_weight, purpose=f"mean-{k}") for k in range(samples)]
     return Estimate(torch.stack([r.x for r in runs]).mean(0)).after(*runs)
 
 
@@ -200,7 +129,7 @@ def mean_of_chains(problem: Problem, past: dict, samples: int, calls: int, zeta:
 
 
 def dip_at(problem: Problem, past: dict, step: int) -> Estimate:
-    """The fit's averaged output at a snapshot step."""
+    """The fit's averaged output at a snapshot step, exact data laid over it by stage fit_dip."""
     fits = problem.fits
     return Estimate(fits.snapshots[fits.steps.index(step)], step * fits.seconds_per_step, iterations=step)
 
@@ -218,16 +147,20 @@ def dip_stopped(problem: Problem, past: dict, step: int | None) -> Estimate:
 
 
 def restarted(problem: Problem, past: dict, start: str, scale: float, calls: int, data_weight: float) -> Estimate:
-    """Variance-matched restart at level scale * predicted error, then few deterministic steps."""
+    """Variance-matched restart at level scale * predicted error, then few deterministic steps.
+
+    With scale < 1 nothing is added and the start's error is understated on purpose: its errors are not white.
+    """
     begin = past[start]
-    level = (scale * begin.error).clamp(min=SMALLEST_START)
-    return restart_at(problem, begin, level, calls, data_weight)
+    level = (scale * begin.error).clamp(min=max(SMALLEST_START, problem.levels[0]))
+    return restart_at(problem, begin, level, calls, data_weight, "hybrid.start_scales")
 
 
-def restart_at(problem: Problem, begin: Estimate, level: Tensor, calls: int, data_weight: float) -> Estimate:
-    """level: [n], where each image's reverse process starts."""
+def restart_at(problem: Problem, begin: Estimate, level: Tensor, calls: int, data_weight: float, asked_by: str) -> Estimate:
+    """level: [n], where each image's reverse process starts; asked_by: the parameter to name when it is outside."""
     seen = problem.seen
-    schedule.check_start(float(level.max()), problem.levels, "hybrid.start_scales")
+    schedule.check_start(float(level.min()), problem.levels, asked_by)
+    schedule.check_start(float(level.max()), problem.levels, asked_by)
     grid = schedule.few_step_grid(level.double().cpu().numpy(), calls)
     with Stopwatch(len(seen.y)) as watch:
         x = restart(begin.x, begin.error, level, problem.noise("restart")(begin.x))
@@ -238,35 +171,17 @@ def restart_at(problem: Problem, begin: Estimate, level: Tensor, calls: int, dat
 
 
 def fused(problem: Problem, past: dict, first: str, second: str, weight: float) -> Estimate:
-    """weight * first + (1 - weight) * second; the two share nothing, so both are paid for."""
+    """weight * first + (1 - weight) * second; both are paid for in full (what they share, twice)."""
     a, b = past[first], past[second]
     return Estimate(weight * a.x + (1 - weight) * b.x).after(a, b)
-
-
-@dataclass(frozen=True)
-class CoupledSettings:
-    """How to fit with the denoiser's pull; the DIP's own settings ride along."""
-
-    steps: int
-    beta: float
-    refresh: int
-    level_scale: float
-    seed: int
-    kind: str
-    network: dict
-    lr: float
-    input_noise: float
-    input_cell: int
-    ema: float
-    autocast: torch.dtype | None
-    expected_error: Sequence[tuple[int, float]]  # (step, RMSE of the plain fit on validation images), rising steps
 
 
 def coupled(problem: Problem, past: dict, step: int, settings: CoupledSettings) -> Estimate:
     """DIP regularised by the denoiser (RED: Romano et al. 2017; DeepRED: Mataev et al. 2019), stopped at `step`.
 
-    min over theta of ||A f - y||^2 / m + beta ||f - sg D(f; s)||^2 / d, the target refreshed every few steps and
-    s following the error of the plain fit, known from validation images, down.
+    min over theta of ||A f - y||^2 / m + beta ||f - sg D(f_avg; s)||^2 / d: the denoiser sees the running average of
+    the output with no noise added, its target is refreshed every few steps, and s follows down the error that the
+    plain fit has at that step on validation images.
     """
     if "coupled" not in problem.memo:
         problem.memo["coupled"] = _coupled_fit(problem, settings)
@@ -286,13 +201,14 @@ def _coupled_fit(problem: Problem, c: CoupledSettings) -> tuple[dict[int, tuple[
     z = dip.network_input(c.seed, seen.names, c.network["input_channels"], seen.size, c.input_cell).to(seen.y.device)
     steps_known, errors_known = zip(*c.expected_error, strict=True)
     falling = np.minimum.accumulate(errors_known)
-    targets: list[Tensor] = []
+    target, calls = None, 0
 
     def guide(step: int, average: Tensor) -> tuple[Tensor, float]:
-        if not targets or step % c.refresh == 0:
+        nonlocal target, calls
+        if target is None or step % c.refresh == 0:
             level = c.level_scale * float(np.interp(step, steps_known, falling))
-            targets.append(problem.denoise(average, max(level, SMALLEST_START)))
-        return targets[-1], c.beta
+            target, calls = problem.denoise(average, max(level, SMALLEST_START)), calls + 1
+        return target, c.beta
 
     steps = dip.fit(
         network, z, seen.op, seen.y, steps=c.steps, lr=c.lr, input_noise=c.input_noise, ema=c.ema,
@@ -302,5 +218,5 @@ def _coupled_fit(problem: Problem, c: CoupledSettings) -> tuple[dict[int, tuple[
     with Stopwatch(len(seen.y)) as watch:
         for done in steps:
             if done.step in wanted:
-                kept[done.step] = done.average, len(targets)
+                kept[done.step] = lay_data(seen.op, done.average, seen.y, seen.sigma_y), calls
     return kept, watch.seconds / c.steps

@@ -1,6 +1,6 @@
 """One reverse loop for DDPM, DDIM, restarts, DDNM and DiffPIR: they differ in start, grid, split and rectify only."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from dualprior.consistency import Rectify, none
-from dualprior.seeding import generator
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 Split = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -26,7 +25,7 @@ def ddpm_split(sigma: Tensor, sigma_next: Tensor, eta: float = 1.0) -> tuple[Ten
 
 
 def zeta_split(sigma: Tensor, sigma_next: Tensor, zeta: float = 0.3) -> tuple[Tensor, Tensor]:
-    """DiffPIR's split (Zhu et al. 2023, Eq. 14): the share zeta of the next level's variance is fresh noise.
+    """DiffPIR's split (Zhu et al. 2023, Algorithm 1): the share zeta of the next level's variance is fresh noise.
 
     Invariant: down^2 + up^2 = sigma_next^2. 0 <= zeta <= 1.
     """
@@ -86,20 +85,3 @@ def restart(x: Tensor, error: Tensor, start: Tensor, z: Tensor) -> Tensor:
     """
     added = (start**2 - error**2).clamp(min=0).sqrt()
     return x + added.to(x).view(-1, 1, 1, 1) * z
-
-
-class ImageNoise:
-    """Unit noise for a batch in which every image has its own generator, so no image depends on its batch-mates.
-
-    names: one id per image. Call it with a tensor [B, ...] to draw noise of that shape; successive calls go on.
-    """
-
-    def __init__(self, seed: int, stage: str, names: Sequence[str]):
-        self._rngs = [generator(seed, stage, name) for name in names]
-
-    def __call__(self, like: Tensor) -> Tensor:
-        return self.draw(like.shape[1:]).to(like)
-
-    def draw(self, shape: Sequence[int]) -> Tensor:
-        """[B, *shape] on the CPU."""
-        return torch.stack([torch.randn(tuple(shape), generator=rng) for rng in self._rngs])

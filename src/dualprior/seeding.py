@@ -1,10 +1,12 @@
 """Random streams named by what they are for, so no result depends on order, batch size or number of ranks."""
 
 import json
+from collections.abc import Sequence
 from hashlib import blake2b
 
 import numpy as np
 import torch
+from torch import Tensor
 
 
 def derive_seed(seed: int, stage: str, *ids: str | int) -> int:
@@ -24,3 +26,20 @@ def generator(seed: int, stage: str, *ids: str | int) -> torch.Generator:
 def numpy_generator(seed: int, stage: str, *ids: str | int) -> np.random.Generator:
     """NumPy generator of the stream (seed, stage, ids)."""
     return np.random.default_rng(derive_seed(seed, stage, *ids))
+
+
+class ImageNoise:
+    """Unit noise for a batch in which every image has its own generator, so no image depends on its batch-mates.
+
+    names: one id per image. Call it with a tensor [B, ...] to draw noise of that shape; successive calls go on.
+    """
+
+    def __init__(self, seed: int, stage: str, names: Sequence[str]):
+        self._rngs = [generator(seed, stage, name) for name in names]
+
+    def __call__(self, like: Tensor) -> Tensor:
+        return self.draw(like.shape[1:]).to(like)
+
+    def draw(self, shape: Sequence[int]) -> Tensor:
+        """[B, *shape] on the CPU."""
+        return torch.stack([torch.randn(tuple(shape), generator=rng) for rng in self._rngs])

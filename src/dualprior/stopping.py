@@ -1,8 +1,11 @@
 """When to stop a deep image prior without the clean image.
 
-A witness is a part of the measurement that the fit never sees; from it comes an unbiased estimate of the fit's squared
-error. `StopAtMinimum` is fed the estimate step by step and remembers, for every image, the step where it was least and
-the image of that step. Nothing here ever receives a clean image.
+A witness is a part of the measurement that a fit never sees; from it comes an unbiased estimate of that fit's squared
+error (over the image, or over pixels like the held-out ones). `StopAtMinimum` is fed the estimate step by step and
+remembers, for every image, the step where it was least and the image of that step. A fit to the whole measurement that
+starts from the same weights is stopped where its witness was best: its own error is a little smaller than the
+witness's, and the least of many estimates is a little low, so `error` is a scale to be calibrated on validation images.
+Nothing here ever receives a clean image.
 """
 
 from typing import NamedTuple
@@ -12,7 +15,7 @@ from torch import Tensor
 
 from dualprior.errors import UserError
 from dualprior.operators import Mask, Operator
-from dualprior.sampling import ImageNoise
+from dualprior.seeding import ImageNoise
 
 
 class Split(NamedTuple):

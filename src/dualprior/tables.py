@@ -3,8 +3,7 @@
 import pandas as pd
 
 from dualprior.errors import UserError
-
-CLEAN_IMAGE_METHODS = ("dip_oracle",)  # they see the clean image: shown, never ranked
+from dualprior.metrics import ORACLE
 
 
 def markdown(table: pd.DataFrame, decimals: int = 2) -> str:
@@ -15,7 +14,7 @@ def markdown(table: pd.DataFrame, decimals: int = 2) -> str:
 def best_method(methods: dict[str, dict[str, float]]) -> str:
     """The method of best mean PSNR among those that ran on every test image and never saw the clean one."""
     everywhere = max(numbers["n"] for numbers in methods.values())
-    fair = {m: v["psnr"] for m, v in methods.items() if v["n"] == everywhere and m not in CLEAN_IMAGE_METHODS}
+    fair = {m: v["psnr"] for m, v in methods.items() if v["n"] == everywhere and m != ORACLE}
     return max(fair, key=fair.get)
 
 
@@ -34,7 +33,7 @@ def render_results(summary: dict[str, dict[str, dict[str, float]]]) -> str:
 
 
 def _label(method: str) -> str:
-    return f"{method} (sees the clean image)" if method in CLEAN_IMAGE_METHODS else method
+    return f"{method} (sees the clean image)" if method == ORACLE else method
 
 
 def _cell(numbers: dict[str, float] | None, everywhere: int) -> str:

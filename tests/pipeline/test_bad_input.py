@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -58,7 +59,7 @@ def test_no_parameters_at_all(cli, little):
         ("degrade", "Missing argument 'TASK'"),
         ("restor sr4", "No such command 'restor'"),
         ("prepare --fast", "--fast"),
-        ("readme", "README.md is missing"),
+        ("readme", "metrics/results.md is missing: stage summarise has not run"),
         ("degrade sr4", "is missing: stage prepare has not run; run `dvc repro` or `python src/cli.py all`"),
         ("fit-dip sr4", "data/measurements/sr4.safetensors is missing: stage degrade has not run"),
         ("restore sr4", "is missing: stage "),
@@ -105,7 +106,27 @@ def test_photographs_that_are_too_small(cli, little, tmp_path):
     use_folder(little, tmp_path / "mine")
     outcome = cli("prepare")
     assert outcome.code == 2
-    outcome.one_line()
+    assert "mine/0.png is 8 x 8 pixels, at scale " in outcome.one_line()
+    assert "too small for pieces of " in outcome.one_line()
+    assert "remove it, or lower data.image_size and data.patch_size in params.yaml" in outcome.one_line()
+
+
+def test_a_diverged_training_keeps_the_checkpoint_before_it(cli, little, monkeypatch):
+    monkeypatch.setenv("DUALPRIOR_DEVICE", "cpu")
+    assert cli("profile", "smoke").code == 0
+    params = (little / "params.yaml").read_text()
+    params = re.sub(r"    lr: .*", "    lr: 1.0e+30", params, count=1)
+    (little / "params.yaml").write_text(re.sub(r"checkpoint_every: \d+", "checkpoint_every: 1", params))
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    artifacts.write_array(Paths(little).train, pixels)
+    artifacts.write_array(Paths(little).val, pixels[:2])
+    outcome = cli("train-ddpm")
+    assert outcome.code == 2
+    found = re.fullmatch(r"error: the training loss is (?:nan|inf) at step (\d+); lower ddpm\.training\.lr .*", outcome.one_line())
+    (folder,) = {file.parent for file in little.glob(".scratch/train_ddpm/*/checkpoint.pt")}
+    assert CheckpointFolder(folder).load()["state"]["step"] == int(found[1]) - 1 > 0
+    assert not Paths(little).model.exists()
+    assert not list(little.rglob("*.part"))
 
 
 def test_a_second_writer_on_a_checkpoint_folder(cli, little, monkeypatch):

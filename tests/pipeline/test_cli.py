@@ -139,14 +139,18 @@ def test_profile_prints_the_difference_and_then_agrees(cli):
     assert "already agrees" in cli("profile", "smoke").out
 
 
-README = "# Title\n<!-- BEGIN results -->\nold\n<!-- END results -->\ntext\n<!-- BEGIN timing -->\n<!-- END timing -->\n"
+PARTS = ("results", "claims", "dag", "timing")
+README = "# Title\n" + "text\n".join(f"<!-- BEGIN {part} -->\nold {part}\n<!-- END {part} -->\n" for part in PARTS)
+CLAIM = {"value": 0.1, "lo": -0.1, "hi": 0.3, "goal": 0.5, "holds": False, "rival": "one_step", "reading": "short"}
 
 
 def test_readme_takes_its_tables_from_the_metrics(cli, little):
-    (little / "README.md").write_text(README)
     write_json(little / "metrics/timing.json", {"prepare": 2.0})
     write_json(little / "metrics/memory.json", {"prepare": 300})
+    write_json(little / "metrics/claims.json", {"hybrid_gain_db_sr4": CLAIM})
     (little / "metrics/results.md").write_text("| task | psnr |\n")
+    assert "README.md is missing" in cli("readme").one_line()
+    (little / "README.md").write_text(README)
     stale = cli("readme", "--check")
     assert stale.code == 2
     assert stale.one_line() == "error: README.md is not in step with the metrics; run `python src/cli.py readme`"
@@ -154,8 +158,11 @@ def test_readme_takes_its_tables_from_the_metrics(cli, little):
     assert cli("readme").code == 0
     text = (little / "README.md").read_text()
     assert "| task | psnr |" in text
+    assert "0 of 1 claims hold." in text
+    assert "| hybrid_gain_db_sr4 |" in text
+    assert dag.mermaid(dag.read_stages(little)).strip() in text
     assert "| prepare | 1 | 2 | 300 |" in text
-    assert "old" not in text
+    assert not [part for part in PARTS if f"old {part}" in text]
     assert cli("readme", "--check").code == 0
 
 

@@ -106,6 +106,19 @@ def test_each_prior_learns_from_its_own_source_only():
         assert not {name for name in upstream(fit) if name.startswith(("models/", "ddpm"))}
 
 
+@pytest.mark.parametrize(
+    ("name", "foreign"),
+    [
+        ("train_ddpm", ["sampling", "consistency", "operators", "dip", "nets/skip"]),
+        ("fit_dip", ["nets/unet", "denoiser", "pretrained", "training"]),
+    ],
+)
+def test_each_prior_runs_no_code_of_the_other(name, foreign):
+    """A change there then reruns only one of the two."""
+    for stage in of(name):
+        assert not {f"src/dualprior/{module}.py" for module in foreign} & set(stage.deps)
+
+
 @pytest.mark.parametrize("name", ["fit_dip", "restore", "generate", "train_ddpm"])
 def test_no_restorer_reads_a_clean_test_image(name):
     for stage in of(name):

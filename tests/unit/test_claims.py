@@ -40,7 +40,7 @@ def test_gain_is_the_paired_difference_to_the_strongest_rival():
     claim = judge(table)["hybrid_gain_db_sr4"]
     assert claim["rival"] == "ddpm_mean"
     difference = BASE + 0.9 + WOBBLE - (BASE + 0.1)
-    expected = metrics.paired_bootstrap(BASE + 0.9 + WOBBLE, BASE + 0.1, 500, 0.95, 0)
+    expected = INTERVAL(difference)
     assert claim["value"] == pytest.approx(difference.mean(), abs=1e-4)
     assert (claim["value"], claim["lo"], claim["hi"]) == pytest.approx(expected, abs=1e-4)
     assert claim["goal"] == 0.5
@@ -96,6 +96,20 @@ def test_control_claim_needs_an_interval_above_0_only():
     assert judge(rows(hybrid=0.0, restart_cheap=0.1))["hybrid_vs_control_db_sr4"]["holds"] is False
 
 
+@pytest.mark.parametrize(
+    ("controls", "named"),
+    [
+        ({"restart_cheap": 0.2, "fused_cheap": 0.1}, "restart_cheap"),
+        ({"restart_cheap": 0.1, "fused_cheap": 0.2}, "fused_cheap"),
+        ({"fused_cheap": 0.2}, "fused_cheap"),
+    ],
+)
+def test_the_control_is_the_stronger_cheap_one_that_ran(controls, named):
+    claim = judge(rows(hybrid=0.5, **controls))["hybrid_vs_control_db_sr4"]
+    assert claim["rival"] == named
+    assert claim["value"] == pytest.approx(0.3 + WOBBLE.mean(), abs=1e-4)
+
+
 def test_time_ratio_is_taken_on_the_images_both_have_and_needs_the_quality():
     fast = judge(rows(hybrid=0.5, ddpm_1000=0.0))["hybrid_time_ratio_ddpm_1000_sr4"]
     assert (fast["value"], fast["goal"], fast["holds"]) == (0.02, 0.1, True)
@@ -108,10 +122,24 @@ def test_time_ratio_is_taken_on_the_images_both_have_and_needs_the_quality():
     assert "more than the goal of 0.1" in slow["reading"]
 
 
+def test_few_calls_are_a_time_rival_too_on_all_images_and_with_a_goal_of_their_own():
+    table = rows(hybrid=0.5, ddpm_best=0.0)
+    table.loc[table["method"] == "ddpm_best", "seconds"] = 0.5
+    claim = judge(table)["hybrid_time_ratio_ddpm_best_sr4"]
+    assert (claim["value"], claim["goal"], claim["rival"], claim["holds"]) == (0.4, 0.5, "ddpm_best", True)
+    assert f"{COUNT} images" in claim["reading"]
+
+
+def test_a_single_timing_has_no_interval_and_says_so():
+    claim = judge(rows(hybrid=0.5, ddpm_1000=0.0))["hybrid_time_ratio_ddpm_1000_sr4"]
+    assert claim["lo"] == claim["value"] == claim["hi"]
+    assert "single timing, no interval" in claim["reading"]
+
+
 def test_claims_about_methods_that_did_not_run_are_left_out():
     assert judge(rows(input=0.0, hybrid=1.0)) == {}
 
 
 def test_claims_are_plain_json_without_nan():
     text = json.dumps(judge(rows(**RIVALS, hybrid=0.9, restart_cheap=0.0, dip_oracle=0.1, ddpm_1000=0.2)), allow_nan=False)
-    assert len(json.loads(text)) == 5
+    assert len(json.loads(text)) == 6

@@ -116,3 +116,11 @@ def test_code_dependencies_are_rewritten_and_the_rest_is_kept(project):
     assert dag.find_stage(project, "fix", "a").deps == ("src/dualprior/nets.py", "src/dualprior/stages/fix.py", "start.bin")
     assert "# the comment stays" in (project / "dvc.yaml").read_text()
     assert dag.write_code_deps(project) == []
+
+
+def test_mermaid_draws_a_matrix_as_one_node_and_each_edge_once(project):
+    lines = dag.mermaid(dag.read_stages(project)).splitlines()
+    assert lines[:2] == ["```mermaid", "flowchart LR"]
+    assert lines.count("    fix --> judge") == 1
+    assert '    fix["fix × 2"]' in lines
+    assert "    begin" in lines

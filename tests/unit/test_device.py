@@ -1,5 +1,7 @@
 """The device is a setting of the machine."""
 
+import time
+
 import pytest
 import torch
 
@@ -25,3 +27,9 @@ def test_a_device_that_is_not_here_is_one_line(monkeypatch, name):
     with pytest.raises(UserError, match=f"DUALPRIOR_DEVICE={name} cannot be used .*set it to auto, cpu or cuda") as caught:
         device.pick()
     assert "\n" not in str(caught.value)
+
+
+def test_a_stopwatch_gives_wall_seconds_per_image():
+    with device.Stopwatch(4) as watch:
+        time.sleep(0.04)
+    assert 0.01 <= watch.seconds < 1

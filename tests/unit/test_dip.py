@@ -131,3 +131,12 @@ def test_a_guide_is_asked_from_the_second_step_with_the_average_so_far():
     assert [step for step, _ in asked] == [2, 3, 4]
     for done, (_, average) in zip(steps, asked, strict=False):
         torch.testing.assert_close(average, done.average, rtol=0, atol=0)
+
+
+def test_a_coarse_input_has_no_detail_below_its_cell():
+    def roughness(cell):
+        z = dip.network_input(0, NAMES, 3, (16, 16), cell)
+        assert z.shape == (len(NAMES), 3, 16, 16)
+        return float(z.diff(dim=-1).square().mean() / z.var())
+
+    assert roughness(4) < 0.2 * roughness(1)

@@ -8,15 +8,15 @@ import tiny
 import torch
 
 from dualprior.methods import DDPM_ALONE, HYBRIDS, Method, catalogue
-from dualprior.restorers import Estimate
-from dualprior.stages.restore import choose, first
+from dualprior.problem import Estimate, first
+from dualprior.stages.restore import choose
 
 PARAMS = tiny.params()
 CLEAN = tiny.images(2)
 TASKS = ("denoise25", "sr4", "inpaint_random", "inpaint_box", "deblur")
 ALWAYS = {
     "input", "one_step", "ddpm_1000", "ddpm_best", "ddpm_mean", "dip_last", "dip_stopped", "restart_cheap", "restart_dip",
-    "coupled", "fused", "hybrid",
+    "coupled", "restart_coupled", "fused_cheap", "fused", "fused_coupled", "hybrid",
 }  # fmt: skip
 
 

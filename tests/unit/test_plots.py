@@ -6,9 +6,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 from PIL import Image
 
-from dualprior import plots, result_plots
+from dualprior import methods, metrics, plots, result_plots
 
 RNG = np.random.default_rng(0)
 
@@ -84,8 +85,8 @@ def test_ablation_names_the_best_setting_of_each_task(values):
 
 
 def test_quality_time_names_the_best_fair_method_and_leaves_out_the_far_worse():
-    methods = {"input": entry(14, 0), "dip_oracle": entry(31, 3), "ddpm_1000": entry(30, 9, n=4), "hybrid": entry(29.9, 1)}
-    figure = result_plots.quality_time({"denoise50": methods})
+    numbers = {"input": entry(14, 0), "dip_oracle": entry(31, 3), "ddpm_1000": entry(30, 9, n=4), "hybrid": entry(29.9, 1)}
+    figure = result_plots.quality_time({"denoise50": numbers})
     assert "denoise50: hybrid is best, 29.90 dB in 1 s" in texts(figure)
     labels = {text.get_text() for text in figure.axes[0].texts}
     assert labels == {"dip_oracle (sees clean)", "ddpm_1000 (n=4)", "hybrid"}
@@ -126,8 +127,20 @@ def test_more_labels_than_fit_still_fill_the_edge_evenly():
     assert np.diff(np.sort(placed)).min() > 0.02
 
 
-def test_every_method_of_the_catalogue_has_a_family():
-    assert result_plots.family("one_step") == result_plots.family("ddpm_best") == result_plots.DIFFUSION
-    assert result_plots.family("dip_oracle") == result_plots.DIP
-    assert result_plots.family("coupled") == result_plots.HYBRID
-    assert result_plots.family("restart_cheap") == result_plots.family("input") == result_plots.OTHER
+def test_every_method_of_the_catalogue_has_its_family():
+    params = tiny.params()
+    names = {
+        name for task in params.tasks for name in methods.catalogue(tiny.problem(task, 1), params.restore, params.hybrid, tiny.COUPLED)
+    }
+    expected = {
+        result_plots.HYBRID: {*methods.HYBRIDS, "hybrid"},
+        result_plots.DIFFUSION: {"one_step", "ddpm_best", "ddpm_1000", "ddpm_mean"},
+        result_plots.DIP: {"dip_last", "dip_stopped"},
+        result_plots.OTHER: {"input", "pinv", "bicubic", "blurred", "restart_cheap", "fused_cheap"},
+    }
+    assert {name: result_plots.family(name) for name in names} == {m: family for family, of in expected.items() for m in of}
+    assert result_plots.family(metrics.ORACLE) == result_plots.DIP
+
+
+def test_the_hybrids_are_those_of_the_catalogue():
+    assert (*methods.HYBRIDS, "hybrid") == result_plots.HYBRIDS

@@ -9,8 +9,7 @@ import torch
 from dualprior import restorers as r
 from dualprior.errors import UserError
 from dualprior.oracles import gaussian_denoiser
-from dualprior.restorers import Estimate
-from dualprior.stages.restore import first
+from dualprior.problem import Estimate, first
 
 TASKS = ("denoise25", "sr4", "inpaint_random", "inpaint_box", "deblur")
 CHAIN = {"calls": 3, "zeta": 0.3, "data_weight": 1.0}
@@ -182,14 +181,20 @@ def test_a_restart_at_its_own_error_adds_no_noise():
     problem = tiny.problem("denoise25", 2)
     begin, seen = dip_start(problem), []
     problem = replace(problem, denoise=lambda x, sigma: seen.append(x) or x)
-    r.restart_at(problem, begin, begin.error, 1, 1.0)
+    r.restart_at(problem, begin, begin.error, 1, 1.0, "hybrid.start_scales")
     torch.testing.assert_close(seen[0], begin.x)
 
 
 def test_a_start_level_above_the_schedule_is_refused():
     problem = tiny.problem("sr4", 2)
-    with pytest.raises(UserError, match="hybrid.start_scales starts at noise level 3e.04, outside the schedule's range"):
+    with pytest.raises(UserError, match="hybrid.start_scales starts at noise level 2e.04, outside the schedule's range"):
         r.restarted(problem, {"dip": dip_start(problem)}, **RESTART | {"scale": 1e5})
+
+
+def test_one_start_level_below_the_schedule_is_refused_under_the_name_of_its_parameter():
+    problem = tiny.problem("sr4", 2)
+    with pytest.raises(UserError, match="ablate.start_level starts at noise level 0.001, outside the schedule's range"):
+        r.restart_at(problem, dip_start(problem), torch.tensor([0.4, 0.001]), 1, 1.0, "ablate.start_level")
 
 
 def test_more_calls_than_the_schedule_has_levels_are_refused():

@@ -10,7 +10,8 @@ import torch
 from dualprior.consistency import proximal
 from dualprior.operators import Mask
 from dualprior.oracles import gaussian_denoiser
-from dualprior.sampling import ImageNoise, ddpm_split, last, restart, reverse, zeta_split
+from dualprior.sampling import ddpm_split, last, restart, reverse, zeta_split
+from dualprior.seeding import ImageNoise
 
 GRID = np.array([2.0, 0.7, 0.2, 0.0])
 NAMES = ["a", "b", "c"]
@@ -71,21 +72,6 @@ def test_rectified_runs_meet_noiseless_data_exactly():
     y = mask * unit(seed=1)
     end = last(reverse(exact, 2 * unit(), GRID, split=deterministic, rectify=proximal(Mask(mask), y, 0.0)))
     torch.testing.assert_close(mask * end.x, y)
-
-
-def test_noise_of_an_image_goes_on_from_call_to_call():
-    noise = ImageNoise(0, "t", NAMES)
-    first, second = noise(unit()), noise(unit())
-    assert (first != second).any()
-    torch.testing.assert_close(ImageNoise(0, "t", ["b"])(unit(1)), first[1:2], rtol=0, atol=0)
-
-
-def test_noise_is_unit_and_differs_between_images_purposes_and_seeds():
-    like = torch.zeros(1, 1, 300, 300)
-    draws = [ImageNoise(seed, stage, [name])(like) for seed, stage, name in ((0, "t", "a"), (0, "t", "b"), (0, "u", "a"), (1, "t", "a"))]
-    correlation = torch.corrcoef(torch.cat(draws).flatten(1))
-    assert (correlation - torch.eye(4)).abs().max() < 0.02
-    assert draws[0].std().item() == pytest.approx(1, rel=0.01)
 
 
 def test_a_matched_restart_adds_what_is_missing_to_the_level():

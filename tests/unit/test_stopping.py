@@ -8,7 +8,7 @@ import torch
 
 from dualprior.errors import UserError
 from dualprior.operators import Identity, Mask
-from dualprior.sampling import ImageNoise
+from dualprior.seeding import ImageNoise
 from dualprior.stopping import CoupledJudge, HeldOutJudge, StopAtMinimum, coupled_split, held_out_split
 
 SIGMA_Y = 0.4

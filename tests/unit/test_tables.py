@@ -56,3 +56,11 @@ def test_inject_replaces_only_what_is_between_the_markers_and_is_repeatable():
 def test_missing_or_muddled_markers_are_a_user_error(text):
     with pytest.raises(UserError, match="<!-- BEGIN x -->"):
         tables.inject(text, "x", "table")
+
+
+def test_a_claim_that_fails_says_so_and_the_head_counts():
+    failing = {"value": 0.1, "lo": -0.1, "hi": 0.3, "goal": 0.5, "holds": False, "rival": "one_step"}
+    text = tables.render_claims({"gain": failing, "gap": failing | {"value": 0.6, "holds": True}})
+    assert text.startswith("1 of 2 claims hold.")
+    assert rows_of(text)["gain"] == ["0.1 [-0.1, 0.3]", "0.50", "**no**", "one_step"]
+    assert rows_of(text)["gap"][2] == "yes"

@@ -5,19 +5,19 @@ Everything not varied keeps the value that stage restore chose on validation ima
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import pandas as pd
 import torch
 
-from dualprior import artifacts, device, metrics, plots, tables
+from dualprior import artifacts, device, metrics, plots, problem, tables
 from dualprior import restorers as r
 from dualprior.artifacts import Paths
 from dualprior.config import Config
 from dualprior.images import to_01, to_unit
 from dualprior.methods import cheap_starts
-from dualprior.restorers import Estimate, Problem
-from dualprior.stages.restore import problem, rmse
+from dualprior.problem import Estimate, Problem, rmse
 
 PARAMS = ("ablate", "evaluate", "restore", "tasks")
 
@@ -43,6 +43,7 @@ class Bench(NamedTuple):
 
 @torch.no_grad()
 def run(config: Config, paths: Paths, key: str | None = None) -> None:
+    """key: the knob."""
     clean, judge = to_01(to_unit(artifacts.read_array(paths.test))), config.evaluate
     rows = []
     for task in config.ablate.tasks:
@@ -58,8 +59,9 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
 
 
 def _bench(config: Config, paths: Paths, task: str) -> Bench:
-    test, val = (problem(config, paths, task, split) for split in ("test", "val"))
-    clean_val = to_unit(artifacts.read_array(paths.val)).to(device.pick())
+    where, seed = device.pick(), config.restore.seed
+    test, val = (problem.load(paths, task, config.task(task), split, seed, where) for split in ("test", "val"))
+    clean_val = to_unit(artifacts.read_array(paths.val)).to(where)
     choices = artifacts.read_json(paths.restored_info(task))["choices"]
     chosen = choices["restart_dip"]
     start = _calibrated(r.dip_stopped, test, val, clean_val, **choices["dip_stopped"])
@@ -75,19 +77,19 @@ def _calibrated(run: Callable[..., Estimate], test: Problem, val: Problem, clean
     return replace(estimate, error=spread.expand(len(estimate.x)))
 
 
-def _restart(bench: Bench, start: Estimate, scale: float | None = None, calls: int | None = None, weight: float | None = None):
-    level = ((scale or bench.scale) * start.error).clamp(min=r.SMALLEST_START)
-    return r.restart_at(bench.problem, start, level, calls or bench.calls, weight or bench.data_weight)
+def _restart(bench: Bench, start: Estimate, calls: int | None = None, weight: float | None = None) -> Estimate:
+    level = (bench.scale * start.error).clamp(min=max(r.SMALLEST_START, bench.problem.levels[0]))
+    return r.restart_at(bench.problem, start, level, calls or bench.calls, weight or bench.data_weight, "hybrid.start_scales")
 
 
 def _start_level(bench: Bench, values) -> Iterator[Row]:
     """The same absolute level for every image, in [-1, 1] units."""
     for value in values:
         level = torch.full_like(bench.start.error, value)
-        matched = r.restart_at(bench.problem, bench.start, level, bench.calls, bench.data_weight)
-        yield Row(value, "variance-matched", matched)
         as_if_clean = replace(bench.start, error=torch.zeros_like(level))
-        yield Row(value, "plain", r.restart_at(bench.problem, as_if_clean, level, bench.calls, bench.data_weight))
+        for series, start in (("variance-matched", bench.start), ("plain", as_if_clean)):
+            done = r.restart_at(bench.problem, start, level, bench.calls, bench.data_weight, "ablate.start_level")
+            yield Row(value, series, done)
 
 
 def _dip_steps(bench: Bench, values) -> Iterator[Row]:
@@ -100,17 +102,18 @@ def _dip_steps(bench: Bench, values) -> Iterator[Row]:
 
 
 def _calls(bench: Bench, values) -> Iterator[Row]:
-    best = bench.choices["ddpm_best"]
     for value in values:
         yield Row(value, "restart", _restart(bench, bench.start, calls=value))
-        yield Row(value, "DDPM", r.chain(bench.problem, {}, value, best["zeta"], best["data_weight"]))
+        yield Row(value, "DDPM", r.chain(bench.problem, {}, **{**bench.choices["ddpm_best"], "calls": value}))
 
 
 def _data_weight(bench: Bench, values) -> Iterator[Row]:
-    best = bench.choices["ddpm_best"]
+    """Without measurement noise the data are met exactly whatever the weight, so such tasks have no row."""
+    if bench.problem.seen.sigma_y == 0:
+        return
     for value in values:
         yield Row(value, "restart", _restart(bench, bench.start, weight=value))
-        yield Row(value, "DDPM", r.chain(bench.problem, {}, 20, best["zeta"], value))
+        yield Row(value, "DDPM", r.chain(bench.problem, {}, **{**bench.choices["ddpm_best"], "data_weight": value}))
 
 
 def _start_kind(bench: Bench, values) -> Iterator[Row]:
@@ -123,24 +126,23 @@ def _start_kind(bench: Bench, values) -> Iterator[Row]:
         yield Row(value, "restart", _restart(bench, start))
 
 
+CHEAP = {"input": r.as_image, "pinv": r.pseudo_inverse, "bicubic": r.bicubic, "blurred": r.blurred}
+
+
 def _start(bench: Bench, kind: str) -> Estimate | None:
     """A start of this kind, or None where the task has none."""
     if kind == "dip":
         return bench.start
-    procedures = {"input": r.as_image, "bicubic": r.bicubic, "blurred": r.blurred, "one_step": _one_step(bench)}
-    if kind != "one_step" and kind not in cheap_starts(bench.problem):
+    if kind == "one_step":
+        return _calibrated(partial(_one_step, bench.choices), bench.problem, bench.val, bench.clean_val, **bench.choices[kind])
+    if kind not in cheap_starts(bench.problem):
         return None
-    return _calibrated(procedures[kind], bench.problem, bench.val, bench.clean_val, **bench.choices.get(kind, {}))
+    return _calibrated(CHEAP[kind], bench.problem, bench.val, bench.clean_val, **bench.choices.get(kind, {}))
 
 
-def _one_step(bench: Bench) -> Callable[..., Estimate]:
-    procedures = {"input": r.as_image, "bicubic": r.bicubic, "blurred": r.blurred, "pinv": r.pseudo_inverse}
-
-    def run(problem: Problem, past: dict, start: str, level: float) -> Estimate:
-        begin = procedures[start](problem, {}, **bench.choices.get(start, {}))
-        return r.one_step(problem, {start: begin}, start, level)
-
-    return run
+def _one_step(choices: dict, given: Problem, past: dict, start: str, level: float) -> Estimate:
+    begin = CHEAP[start](given, {}, **choices.get(start, {}))
+    return r.one_step(given, {start: begin}, start, level)
 
 
 KNOBS = {

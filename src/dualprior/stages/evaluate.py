@@ -4,35 +4,36 @@ import logging
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
 from dualprior import metrics, result_plots
 from dualprior.artifacts import Paths, read_array, read_json, read_table, read_tensors, write_figure, write_json, write_table
 from dualprior.config import Config
 from dualprior.errors import UserError
 from dualprior.images import to_01, to_unit
+from dualprior.metrics import ORACLE
 
 PARAMS = ("evaluate",)
-STOPPED, ORACLE = "dip_stopped", "dip_oracle"
+STOPPED = "dip_stopped"
 SHOWN = 3  # test images in the pictures
 
 log = logging.getLogger(__name__)
 
 
 def run(config: Config, paths: Paths, key: str | None = None) -> None:
-    """key: the task. Writes its per-image rows, their means with intervals, and two pictures."""
+    """key: the task. Writes its per-image rows, their means with intervals, the DIP fits' PSNR, and two pictures."""
     clean = to_01(to_unit(read_array(paths.test)))  # [n,H,W,3]
     names = _test_names(read_table(paths.manifest))
     info = read_json(paths.restored_info(key))
     restored = _restored(paths, key, list(info["methods"]))
     dip = read_json(paths.dip_info(key))
-    snapshots = read_tensors(paths.dip(key))["test_snapshots"]
-    snapshot_psnr = np.stack([metrics.psnr(clean, to_01(step)) for step in snapshots])  # [S,n]
+    fits = read_tensors(paths.dip(key))
+    snapshot_psnr = np.stack([metrics.psnr(clean, to_01(step)) for step in fits["test_snapshots"]])  # [S,n]
 
-    best = snapshot_psnr.argmax(axis=0)  # [n]
-    peak_steps = np.array(dip["steps"])[best]
+    restored[ORACLE], peak_steps = _oracle(clean, fits, dip, snapshot_psnr)
     oracle = {"seconds": dip["seconds_per_step"] * peak_steps, "nfe": 0, "iterations": peak_steps}
     costs = _after(info["methods"], STOPPED, ORACLE, oracle)
-    restored[ORACLE] = to_01(snapshots[best, np.arange(len(best))])
 
     rows = pd.concat(
         metrics.image_rows(
@@ -44,6 +45,7 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     settings = config.evaluate
     summary = metrics.summarise(rows, settings.bootstrap, settings.confidence, settings.seed)
     write_table(paths.task_rows(key), rows)
+    write_table(paths.dip_psnr(key), _psnr_rows(names, dip["steps"], snapshot_psnr))
     write_json(paths.task_metrics(key), summary)
     write_figure(paths.restore_plot(key), _restoration_picture(rows, clean, restored, names))
     stops = np.broadcast_to(costs[STOPPED]["iterations"], len(clean))
@@ -64,6 +66,27 @@ def _restored(paths: Paths, task: str, methods: list[str]) -> dict[str, np.ndarr
         if not tensors[method].isfinite().all():
             raise UserError(f"{paths.restored(task)}: method {method} has pixels that are not numbers; run `dvc repro -f restore@{task}`")
     return {method: to_01(tensors[method]) for method in methods}
+
+
+def _oracle(clean: np.ndarray, fits: dict[str, Tensor], dip: dict, snapshot_psnr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each fit the image of highest PSNR, [n,H,W,3], and its step, [n].
+
+    Looked for among all snapshots and, where a witness stopped the fit, its image, so that no stopping rule can be better.
+    """
+    images, psnr = fits["test_snapshots"], snapshot_psnr
+    steps = np.broadcast_to(np.array(dip["steps"])[:, None], psnr.shape)
+    if "test_stopped" in fits:
+        images = torch.cat([images, fits["test_stopped"][None]])
+        psnr = np.vstack([psnr, metrics.psnr(clean, to_01(fits["test_stopped"]))])
+        steps = np.vstack([steps, dip["test"]["stop_step"]])
+    best, every = psnr.argmax(axis=0), np.arange(psnr.shape[1])
+    return to_01(images[best, every]), steps[best, every]
+
+
+def _psnr_rows(names: list[str], steps: list[int], psnr: np.ndarray) -> pd.DataFrame:
+    """One row an image and snapshot. psnr: [S,n], dB."""
+    table = pd.DataFrame(psnr.round(4), index=pd.Index(steps, name="step"), columns=names)
+    return table.melt(var_name="image", value_name="psnr", ignore_index=False).reset_index()[["image", "step", "psnr"]]
 
 
 def _after(methods: dict, place: str, name: str, entry: dict) -> dict:

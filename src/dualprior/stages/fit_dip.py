@@ -2,7 +2,8 @@
 
 Reads measurements only, never a clean image and never the diffusion model. Two fits run side by side: the one on the
 whole measurement, and, where the task allows a witness (denoising: the coupled split; inpainting: held-out pixels),
-one on the part to fit, whose running error estimate says when to stop the first.
+one on the part to fit, whose running error estimate says when to stop the first. Where the data are exact they are
+laid over every image that is kept, as the diffusion methods do.
 """
 
 import logging
@@ -17,10 +18,11 @@ from tqdm.auto import tqdm
 from dualprior import artifacts, device, dip, observation, stopping
 from dualprior.artifacts import Paths
 from dualprior.config import DIP, Config
+from dualprior.consistency import lay_data
+from dualprior.device import PRECISIONS
 from dualprior.observation import Observation
 from dualprior.operators import Identity, Mask, Operator
-from dualprior.pretrained import PRECISIONS
-from dualprior.sampling import ImageNoise
+from dualprior.seeding import ImageNoise
 
 PARAMS = ("dip", "tasks.{key}")
 log = logging.getLogger(__name__)
@@ -36,14 +38,13 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
         info[split] = {"stop_step": None, "error": None, "seconds_per_step": result.seconds_per_step}
         info[split]["witness_seconds"] = result.witness_seconds
         if result.stop.step is not None:
-            tensors[f"{split}_stopped"] = result.stop.kept.half()
+            tensors[f"{split}_stopped"] = lay_data(seen.op, result.stop.kept, seen.y, seen.sigma_y).half()
             floor = (0.1 * seen.sigma_y) ** 2 + 1e-4  # the estimate may dip below zero
             info[split]["stop_step"] = result.stop.step
             info[split]["error"] = result.stop.error.clamp(min=floor).sqrt()
         traces.append(pd.DataFrame(result.trace).assign(split=split))
         log.info("%s: %d %s fits, %.1f ms a step and image", key, len(seen.y), split, 1e3 * result.seconds_per_step)
     info["seconds_per_step"] = info["test"]["seconds_per_step"]
-    info["witness_seconds"] = info["test"]["witness_seconds"]
     artifacts.write_tensors(paths.dip(key), tensors)
     artifacts.write_json(paths.dip_info(key), info)
     columns = ["split", "image", "step", "loss", "error_estimate"]
@@ -90,7 +91,7 @@ def fit(seen: Observation, settings: DIP, snapshot_steps: list[int]) -> FitResul
             estimate = split.judge(done.average[count:])
             result.stop.update(done.step, estimate, whole)
         if done.step in wanted:
-            result.snapshots.append(whole.float().cpu())
+            result.snapshots.append(lay_data(seen.op, whole, seen.y, seen.sigma_y).float().cpu())
         result.trace += _trace_rows(done.step, done.loss[:count], estimate)
     seconds = (time.perf_counter() - begin) / len(y)
     result.seconds_per_step = seconds / settings.steps

@@ -12,13 +12,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from dualprior import artifacts, device, observation, pretrained
+from dualprior import artifacts, device, problem
 from dualprior.artifacts import Paths
 from dualprior.config import DIP, Config
+from dualprior.device import PRECISIONS
 from dualprior.images import to_unit
 from dualprior.methods import Method, catalogue
-from dualprior.pretrained import PRECISIONS
-from dualprior.restorers import CoupledSettings, DIPFits, Estimate, Problem
+from dualprior.problem import CoupledSettings, Estimate, Problem, rmse
 
 PARAMS = ("restore", "hybrid", "dip", "tasks.{key}")
 log = logging.getLogger(__name__)
@@ -26,13 +26,17 @@ log = logging.getLogger(__name__)
 
 @torch.no_grad()
 def run(config: Config, paths: Paths, key: str | None = None) -> None:
-    clean = to_unit(artifacts.read_array(paths.val)).to(device.pick())
-    val, test = (problem(config, paths, key, split) for split in ("val", "test"))
+    """key: the task."""
+    where, seed = device.pick(), config.restore.seed
+    clean = to_unit(artifacts.read_array(paths.val)).to(where)
+    val, test = (problem.load(paths, key, config.task(key), split, seed, where) for split in ("val", "test"))
+    few = problem.first(test, config.restore.full.images)
     coupled = coupled_settings(config, val, clean)
+    _warm_up(test)
     done_val, done = {}, {}
     for name, method in catalogue(val, config.restore, config.hybrid, coupled).items():
         if method.test_only:
-            few = first(test, config.restore.full.images)
+            _warm_up(few)
             done[name] = method.run(few, done_val, **{k: v[0] for k, v in method.rounds[0].items()})
             continue
         best = choose(method, val, done_val, clean)
@@ -44,32 +48,9 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     _write(paths, key, config.restore.seed, methods, done)
 
 
-def problem(config: Config, paths: Paths, key: str, split: str) -> Problem:
-    """One split of a task with the trained model and the DIP fits, ready for any method."""
-    where = device.pick()
-    model = pretrained.load(paths, where)
-    tensors, info = artifacts.read_tensors(paths.dip(key)), artifacts.read_json(paths.dip_info(key))
-    own = info[split]
-    stopped = tensors.get(f"{split}_stopped")
-    fits = DIPFits(
-        steps=info["steps"],
-        snapshots=tensors[f"{split}_snapshots"].float().to(where),
-        stopped=None if stopped is None else stopped.float().to(where),
-        stop_step=own["stop_step"],
-        error=None if own["error"] is None else torch.tensor(own["error"], device=where),
-        seconds_per_step=own["seconds_per_step"],
-        witness_seconds=own["witness_seconds"],
-    )
-    seen = observation.read(paths, key, config.task(key), split, where)
-    return Problem(seen, model.denoise, model.levels, fits, config.restore.seed)
-
-
-def first(whole: Problem, count: int) -> Problem:
-    """The problem of the first `count` images; noise and results of each image stay what they are."""
-    f = whole.fits
-    cut = lambda v: None if v is None else v[:count]  # noqa: E731
-    fits = replace(f, snapshots=f.snapshots[:, :count], stopped=cut(f.stopped), stop_step=cut(f.stop_step), error=cut(f.error))
-    return replace(whole, seen=whole.seen.first(count), fits=fits, memo={})
+def _warm_up(given: Problem) -> None:
+    """One call at the shapes that are about to be timed."""
+    given.denoise(given.blank(), 1.0)
 
 
 def coupled_settings(config: Config, val: Problem, clean: Tensor) -> CoupledSettings:
@@ -111,11 +92,6 @@ def _combinations(values: dict[str, list]) -> Iterator[dict]:
         yield dict(zip(values, row, strict=True))
 
 
-def rmse(x: Tensor, clean: Tensor) -> Tensor:
-    """[n] in [-1, 1] units."""
-    return (x.clamp(-1, 1) - clean).square().mean((1, 2, 3)).sqrt()
-
-
 def _psnr(x: Tensor, clean: Tensor) -> float:
     return float((20 * torch.log10(2 / rmse(x, clean))).mean())
 
@@ -135,7 +111,6 @@ def _write(paths: Paths, key: str, seed: int, methods: dict[str, Method], done: 
             "seconds": e.seconds,
             "nfe": e.nfe,
             "iterations": e.iterations,
-            "uses_clean_image": False,
         }
         for name, e in done.items()
     }

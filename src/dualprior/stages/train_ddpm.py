@@ -15,7 +15,7 @@ from dualprior.artifacts import CheckpointFolder, Paths
 from dualprior.config import Config
 from dualprior.denoiser import Denoiser
 from dualprior.images import to_unit
-from dualprior.sampling import ImageNoise
+from dualprior.seeding import ImageNoise
 from dualprior.training import TrainState, check_finite, train
 
 PARAMS = ("ddpm",)
@@ -56,7 +56,7 @@ def _train(state: TrainState, patches: torch.Tensor, val: torch.Tensor, ddpm, fo
     bar = tqdm(total=settings.steps, initial=state.step, unit="step", mininterval=5, disable=None)
     for done in train(state, patches, levels, seed=ddpm.seed, **arguments):
         bar.update()
-        losses.append(check_finite(float(done.loss), done.step, done.lr))
+        losses.append(check_finite(float(done.loss), done.step, settings.lr))
         last = done.step == settings.steps
         if done.step % settings.log_every == 0 or last:
             curve.append({"step": done.step, "loss": _rounded(fmean(losses), 5), "lr": done.lr})

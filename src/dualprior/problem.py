@@ -1,0 +1,130 @@
+"""What a restorer is given and what it gives: the problem of one split of one task, and an estimate with its cost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dualprior import artifacts, observation, pretrained
+from dualprior.artifacts import Paths
+from dualprior.config import Task
+from dualprior.denoiser import Denoiser
+from dualprior.observation import Observation
+from dualprior.seeding import ImageNoise
+
+
+@dataclass(frozen=True)
+class DIPFits:
+    """What stage fit_dip left for one split."""
+
+    steps: list[int]  # [S]
+    snapshots: Tensor  # [S, n, C, H, W]
+    stopped: Tensor | None  # [n, C, H, W] where a witness said stop
+    stop_step: list[int] | None  # [n]
+    error: Tensor | None  # [n], the witness's estimate of the RMSE
+    seconds_per_step: float
+    witness_seconds: float
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One split of one task, as a restorer sees it."""
+
+    seen: Observation
+    denoise: Denoiser
+    levels: np.ndarray  # [T] noise levels of the schedule
+    fits: DIPFits
+    seed: int
+    memo: dict = field(default_factory=dict)  # long computations that several settings share
+
+    def noise(self, purpose: str) -> ImageNoise:
+        """Unit noise for this purpose, a stream for every image."""
+        return ImageNoise(self.seed, purpose, self.seen.names)
+
+    def blank(self) -> Tensor:
+        return torch.zeros(len(self.seen.y), self.seen.y.shape[1], *self.seen.size, device=self.seen.y.device)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A restoration of every image of a problem, and what it cost."""
+
+    x: Tensor  # [n, C, H, W] in [-1, 1], not clipped
+    seconds: float = 0.0  # wall seconds per image, all that it builds on included
+    nfe: int = 0  # network calls per image, the same
+    iterations: int | list[int] = 0  # DIP steps of the image that is shown
+    error: Tensor | None = None  # [n], RMSE predicted without the clean image
+    setting: dict = field(default_factory=dict)
+
+    def after(self, *earlier: "Estimate") -> "Estimate":
+        """The same image with the cost of the estimates it was made from added."""
+        counts = [e.iterations for e in (*earlier, self) if e.iterations]
+        return replace(
+            self,
+            seconds=self.seconds + sum(e.seconds for e in earlier),
+            nfe=self.nfe + sum(e.nfe for e in earlier),
+            iterations=counts[0] if len(counts) == 1 else _added(counts, len(self.x)),
+        )
+
+
+def _added(counts: list[int | list[int]], n: int) -> int | list[int]:
+    if not counts:
+        return 0
+    rows = [c if isinstance(c, list) else [c] * n for c in counts]
+    return [sum(column) for column in zip(*rows, strict=True)]
+
+
+@dataclass(frozen=True)
+class CoupledSettings:
+    """How to fit with the denoiser's pull; the DIP's own settings ride along."""
+
+    steps: int
+    beta: float
+    refresh: int
+    level_scale: float
+    seed: int
+    kind: str
+    network: dict
+    lr: float
+    input_noise: float
+    input_cell: int
+    ema: float
+    autocast: torch.dtype | None
+    expected_error: Sequence[tuple[int, float]]  # (step, RMSE of the plain fit on validation images), rising steps
+
+
+def load(paths: Paths, key: str, task: Task, split: str, seed: int, where: torch.device) -> Problem:
+    """One split ("val" or "test") of a task with the trained model and the DIP fits, ready for any method."""
+    model = pretrained.load(paths, where)
+    tensors, info = artifacts.read_tensors(paths.dip(key)), artifacts.read_json(paths.dip_info(key))
+    own, stopped = info[split], tensors.get(f"{split}_stopped")
+    fits = DIPFits(
+        steps=info["steps"],
+        snapshots=tensors[f"{split}_snapshots"].float().to(where),
+        stopped=None if stopped is None else stopped.float().to(where),
+        stop_step=own["stop_step"],
+        error=None if own["error"] is None else torch.tensor(own["error"], device=where),
+        seconds_per_step=own["seconds_per_step"],
+        witness_seconds=own["witness_seconds"],
+    )
+    return Problem(observation.read(paths, key, task, split, where), model.denoise, model.levels, fits, seed)
+
+
+def first(whole: Problem, count: int) -> Problem:
+    """The problem of the first `count` images; noise and results of each image stay what they are."""
+    fits = whole.fits
+    few = replace(
+        fits,
+        snapshots=fits.snapshots[:, :count],
+        stopped=None if fits.stopped is None else fits.stopped[:count],
+        stop_step=None if fits.stop_step is None else fits.stop_step[:count],
+        error=None if fits.error is None else fits.error[:count],
+    )
+    return replace(whole, seen=whole.seen.first(count), fits=few, memo={})
+
+
+def rmse(x: Tensor, clean: Tensor) -> Tensor:
+    """[n] in [-1, 1] units, x clipped. Only ever called with clean validation images."""
+    return (x.clamp(-1, 1) - clean).square().mean((1, 2, 3)).sqrt()
