@@ -90,13 +90,16 @@ def test_threads_are_set_before_torch_is_imported(cli, stage, monkeypatch):
     stage("prepare", lambda config, paths, key: seen.append(os.environ["OMP_NUM_THREADS"]))
     assert cli("prepare").code == 0
     assert seen == ["3"]
-    assert "torch" not in subprocess.run(
-        [sys.executable, "-c", "import sys, cli; from dualprior import config, dag; print(*sys.modules)"],
-        env=os.environ | {"PYTHONPATH": str(PROJECT / "src")},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
+    assert (
+        "torch"
+        not in subprocess.run(
+            [sys.executable, "-c", "import sys, cli; from dualprior import config, dag; print(*sys.modules)"],
+            env=os.environ | {"PYTHONPATH": str(PROJECT / "src")},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+    )
 
 
 def test_all_runs_every_stage_in_order_and_stops_at_the_first_failure(cli, little, monkeypatch):

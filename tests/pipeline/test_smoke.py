@@ -62,3 +62,12 @@ def test_an_experiment_in_a_temporary_workspace_runs_its_own_code(workspace):
     (line,) = [line for line in done.out.splitlines() if line.startswith("ran from")]
     own = (workspace.root / ".dvc/tmp/exps").resolve()
     assert own in (workspace.root / line.removeprefix("ran from ")).resolve().parents or str(own) in line
+
+
+def test_a_start_level_outside_the_schedule_is_one_line_and_loses_nothing(workspace):
+    kept = (workspace.root / "data/restored/sr4.safetensors").read_bytes()
+    workspace.edit("params.yaml", "start_scales: [1.0]", "start_scales: [1000.0]")
+    refused = workspace.cli("restore", "sr4", fails=True)
+    assert refused.code == 2
+    assert "hybrid.start_scales starts at noise level" in refused.one_line()
+    assert (workspace.root / "data/restored/sr4.safetensors").read_bytes() == kept
