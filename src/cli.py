@@ -112,19 +112,12 @@ def profile(name: Annotated[str, typer.Argument(metavar="NAME", help="A file of 
 @app.command()
 def readme(check: Annotated[bool, typer.Option("--check", help="Change nothing; fail when README is stale.")] = False) -> None:
     """Write the tables of README.md from the metrics."""
-    from dualprior import dag, tables, usage
-    from dualprior.artifacts import Paths, read_json, read_text, write_text
+    from dualprior.artifacts import read_text, write_text
+    from dualprior.readme import render
 
-    paths, file = Paths(ROOT), ROOT / "README.md"
-    parts = {
-        "results": read_text(paths.results_table),
-        "claims": tables.render_claims(read_json(paths.claims)),
-        "dag": dag.mermaid(dag.read_stages(ROOT)),
-        "timing": usage.table(paths),
-    }
-    old = new = read_text(file)
-    for name, part in parts.items():
-        new = tables.inject(new, name, part)
+    file = ROOT / "README.md"
+    old = read_text(file)
+    new = render(ROOT, old)
     if check and new != old:
         raise UserError("README.md is not in step with the metrics; run `python src/cli.py readme`")
     if new != old:

@@ -142,7 +142,7 @@ def test_profile_prints_the_difference_and_then_agrees(cli):
     assert "already agrees" in cli("profile", "smoke").out
 
 
-PARTS = ("results", "claims", "dag", "timing")
+PARTS = ("answers", "results", "claims", "dag", "timing")
 README = "# Title\n" + "text\n".join(f"<!-- BEGIN {part} -->\nold {part}\n<!-- END {part} -->\n" for part in PARTS)
 CLAIM = {"value": 0.1, "lo": -0.1, "hi": 0.3, "goal": 0.5, "holds": False, "rival": "one_step", "reading": "short"}
 
@@ -150,7 +150,9 @@ CLAIM = {"value": 0.1, "lo": -0.1, "hi": 0.3, "goal": 0.5, "holds": False, "riva
 def test_readme_takes_its_tables_from_the_metrics(cli, little):
     write_json(little / "metrics/timing.json", {"prepare": 2.0})
     write_json(little / "metrics/memory.json", {"prepare": 300})
-    write_json(little / "metrics/claims.json", {"hybrid_gain_db_sr4": CLAIM})
+    write_json(
+        little / "metrics/claims.json", {"hybrid_gain_db_sr4": CLAIM, "hybrid_vs_control_db_sr4": CLAIM, "stopping_gap_sr4_db": CLAIM}
+    )
     (little / "metrics/results.md").write_text("| task | psnr |\n")
     assert "README.md is missing" in cli("readme").one_line()
     (little / "README.md").write_text(README)
@@ -161,7 +163,7 @@ def test_readme_takes_its_tables_from_the_metrics(cli, little):
     assert cli("readme").code == 0
     text = (little / "README.md").read_text()
     assert "| task | psnr |" in text
-    assert "0 of 1 claims hold." in text
+    assert "0 of 3 claims hold." in text
     assert "| hybrid_gain_db_sr4 |" in text
     assert dag.mermaid(dag.read_stages(little)).strip() in text
     assert "| prepare | 1 | 2 | 300 |" in text
