@@ -59,7 +59,7 @@ def test_no_parameters_at_all(cli, little):
         ("degrade", "Missing argument 'TASK'"),
         ("restor sr4", "No such command 'restor'"),
         ("prepare --fast", "--fast"),
-        ("readme", "metrics/results.md is missing: stage summarise has not run"),
+        ("readme", "README.md is missing"),
         ("degrade sr4", "is missing: stage prepare has not run; run `dvc repro` or `python src/cli.py all`"),
         ("fit-dip sr4", "data/measurements/sr4.safetensors is missing: stage degrade has not run"),
         ("restore sr4", "is missing: stage "),

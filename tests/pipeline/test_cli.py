@@ -164,7 +164,7 @@ def test_readme_takes_its_tables_from_the_metrics(cli, little):
     text = (little / "README.md").read_text()
     assert "| task | psnr |" in text
     assert "0 of 3 claims hold." in text
-    assert "| hybrid_gain_db_sr4 |" in text
+    assert "| hybrid_gain_db_sr4 " in text
     assert dag.mermaid(dag.read_stages(little)).strip() in text
     assert "| prepare | 1 | 2 | 300 |" in text
     assert not [part for part in PARTS if f"old {part}" in text]

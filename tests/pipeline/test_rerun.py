@@ -68,9 +68,9 @@ def test_one_task_reruns_its_own_stages(workspace):
     assert set(workspace.repro(*TARGETS)) == {"degrade@deblur", "fit_dip@deblur", "restore@deblur", "evaluate@deblur", "ablate@calls"}
 
 
-def test_judging_differently_reruns_no_computation(workspace):
+def test_judging_differently_reruns_only_what_judges(workspace):
     workspace.edit("params.yaml", "confidence: 0.95", "confidence: 0.9")
-    assert names(workspace.repro(*TARGETS)) == {"evaluate", "evaluate_generation"}
+    assert names(workspace.repro(*TARGETS)) == {"evaluate", "evaluate_generation", "ablate"}
 
 
 def test_generation_reruns_alone(workspace):

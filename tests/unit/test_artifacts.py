@@ -81,7 +81,8 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path):
     assert os.listdir(tmp_path / "sub") == []
 
 
-def test_a_missing_input_names_the_stage_that_makes_it():
+def test_a_missing_input_names_the_stage_that_makes_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"data/dip/sr4\.json is missing: stage fit_dip has not run; run `dvc repro`"):
         artifacts.read_json(Paths(Path()).dip_info("sr4"))
     with pytest.raises(UserError, match="no stage makes it"):
