@@ -5,7 +5,6 @@ each part, because machines are shared and noisy; a share of it compares between
 """
 
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,12 +21,14 @@ from rich.table import Table  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from dualprior import device, dip, pretrained, schedule  # noqa: E402
+from dualprior.config import load_params  # noqa: E402
 from dualprior.operators import Identity  # noqa: E402
 from dualprior.training import TrainState, train  # noqa: E402
 
 HALF_GFLOP = {"channels": 144, "multipliers": (1, 1), "blocks": 1, "patch": 2}
-DEFAULT = {"channels": 96, "multipliers": (1, 1), "blocks": 1, "patch": 2}
-SKIP = {"channels": (16, 16, 32), "skip_channels": 16, "input_channels": 16}
+PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
+DEFAULT = PARAMS.ddpm.network.model_dump()
+SKIP = PARAMS.dip.network.model_dump(exclude={"kind"})
 FITS = 16
 NAMES = [str(i) for i in range(FITS)]
 BACKWARD = 3  # a training step costs about three forward passes
@@ -87,7 +88,7 @@ def vmapped(where: torch.device) -> Callable[[], object]:
     stacked, _ = torch.func.stack_module_state(nets)
     weights = {name: weight.detach().requires_grad_() for name, weight in stacked.items()}
     optimizer = torch.optim.Adam(weights.values(), lr=1e-3, fused=True)
-    z = dip.network_input(0, NAMES, SKIP["input_channels"], (64, 64), 4).to(where)[:, None]
+    z = dip.network_input(0, NAMES, SKIP["input_channels"], (64, 64), PARAMS.dip.input_cell).to(where)[:, None]
     y = torch.rand(FITS, 1, 3, 64, 64, device=where)
     forward = torch.vmap(lambda w, inputs: torch.func.functional_call(nets[0], w, (inputs,)))
 
@@ -104,7 +105,7 @@ def vmapped(where: torch.device) -> Callable[[], object]:
 
 def _fit(names: list[str], where: torch.device):
     net = dip.build("skip", 0, names, **SKIP).to(where)
-    z = dip.network_input(0, names, SKIP["input_channels"], (64, 64), 4).to(where)
+    z = dip.network_input(0, names, SKIP["input_channels"], (64, 64), PARAMS.dip.input_cell).to(where)
     y = torch.rand(len(names), 3, 64, 64, device=where)
     return dip.fit(net, z, Identity(), y, steps=10**6, lr=1e-3, input_noise=0.03, ema=0.9, seed=0, autocast=torch.bfloat16)
 
@@ -118,7 +119,7 @@ def gflop(denoiser, size: int) -> float:
 
 def _row(work: Callable, images: int, gflop_per_image: float, where: torch.device) -> list[str]:
     before = product_rate(where)
-    seconds = median_seconds(work, where)
+    seconds = median_seconds(work)
     product = (before + product_rate(where)) / 2
     rate = gflop_per_image * images / seconds
     return [f"{images / seconds:.0f}", f"{rate:.0f}", f"{product:.0f}", f"{rate / product:.0%}"]
@@ -127,19 +128,16 @@ def _row(work: Callable, images: int, gflop_per_image: float, where: torch.devic
 def product_rate(where: torch.device, n: int = 2048) -> float:
     """GFLOP/s of a bfloat16 matrix product."""
     a = torch.randn(n, n, device=where, dtype=torch.bfloat16)
-    return 2 * n**3 / 1e9 / median_seconds(lambda: a @ a, where)
+    return 2 * n**3 / 1e9 / median_seconds(lambda: a @ a)
 
 
-def median_seconds(work: Callable, where: torch.device, warm: int = 3, runs: int = 15) -> float:
+def median_seconds(work: Callable[[], object], warm: int = 3, runs: int = 15) -> float:
     seconds = []
-    for k in range(warm + runs):
-        begin = time.perf_counter()
-        work()
-        if where.type == "cuda":
-            torch.cuda.synchronize()
-        if k >= warm:
-            seconds.append(time.perf_counter() - begin)
-    return float(np.median(seconds))
+    for _ in range(warm + runs):
+        with device.Stopwatch(1) as watch:
+            work()
+        seconds.append(watch.seconds)
+    return float(np.median(seconds[warm:]))
 
 
 if __name__ == "__main__":
