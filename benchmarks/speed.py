@@ -1,7 +1,8 @@
 """How fast the heavy parts run, against what this machine can do: `make bench`.
 
-Prints one table. The yardstick is a bfloat16 matrix product of 2048 x 2048 measured in the same run, before and after
-each part, because machines are shared and noisy; a share of it compares between machines, seconds do not.
+Prints one table. The yardstick is a matrix product of 2048 x 2048 in the same arithmetic (bfloat16 where the machine
+has it, else float32), measured before and after each part, because machines are shared and noisy; a share of it
+compares between machines, seconds do not.
 """
 
 import sys
@@ -12,7 +13,7 @@ sys.path[:0] = [str(Path(__file__).parents[1] / "src")]
 
 import cli  # noqa: E402
 
-cli._prepare_machine()
+cli.prepare_machine()
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
@@ -36,8 +37,9 @@ BACKWARD = 3  # a training step costs about three forward passes
 
 def main() -> None:
     where = device.pick()
-    title = f"Speed on {where}, {torch.get_num_threads()} threads"
-    table = Table("part", "images/s", "GFLOP/s", "bf16 product GFLOP/s", "share", title=title)
+    arithmetic = str(_arithmetic(where)).removeprefix("torch.")
+    title = f"Speed on {where}, {torch.get_num_threads()} threads, {arithmetic}"
+    table = Table("part", "images/s", "GFLOP/s", "matrix product GFLOP/s", "share", title=title)
     for name, network in (("train, default U-Net", DEFAULT), ("train, 0.5-GFLOP U-Net", HALF_GFLOP)):
         table.add_row(name, *training(network, where))
     table.add_row("call at 64 px, default U-Net", *call(DEFAULT, where))
@@ -47,7 +49,7 @@ def main() -> None:
 
 
 def training(network: dict, where: torch.device, batch: int = 64) -> list[str]:
-    denoiser = pretrained.build(network, "v", "bfloat16").to(where)
+    denoiser = pretrained.build(network, "v", "bfloat16", where)
     patches = torch.randint(0, 256, (512, 3, 32, 32), dtype=torch.uint8)
     steps = train(
         TrainState.fresh(denoiser, 1e-4), patches, schedule.noise_levels("lognormal", 1000), steps=10**6, batch_size=batch,
@@ -57,7 +59,7 @@ def training(network: dict, where: torch.device, batch: int = 64) -> list[str]:
 
 
 def call(network: dict, where: torch.device, batch: int = 16) -> list[str]:
-    denoiser = pretrained.build(network, "v", "bfloat16").to(where).eval()
+    denoiser = pretrained.build(network, "v", "bfloat16", where).eval()
     x = torch.randn(batch, 3, 64, 64, device=where)
     with torch.no_grad():
         return _row(lambda: denoiser(x, 0.5), batch, gflop(denoiser, 64), where)
@@ -93,7 +95,7 @@ def vmapped(where: torch.device) -> Callable[[], object]:
     forward = torch.vmap(lambda w, inputs: torch.func.functional_call(nets[0], w, (inputs,)))
 
     def step() -> None:
-        with torch.autocast(where.type, dtype=torch.bfloat16):
+        with torch.autocast(where.type, dtype=torch.bfloat16, enabled=_arithmetic(where) == torch.bfloat16):
             out = forward(weights, z)
         loss = (out - y).square().mean((1, 2, 3, 4)).sum()
         optimizer.zero_grad(set_to_none=True)
@@ -107,7 +109,8 @@ def _fit(names: list[str], where: torch.device):
     net = dip.build("skip", 0, names, **SKIP).to(where)
     z = dip.network_input(0, names, SKIP["input_channels"], (64, 64), PARAMS.dip.input_cell).to(where)
     y = torch.rand(len(names), 3, 64, 64, device=where)
-    return dip.fit(net, z, Identity(), y, steps=10**6, lr=1e-3, input_noise=0.03, ema=0.9, seed=0, autocast=torch.bfloat16)
+    settings = {"lr": 1e-3, "input_noise": 0.03, "ema": 0.9, "seed": 0, "autocast": device.autocast_type("bfloat16", where)}
+    return dip.fit(net, z, Identity(), y, names=names, steps=10**6, **settings)
 
 
 def gflop(denoiser, size: int) -> float:
@@ -126,9 +129,13 @@ def _row(work: Callable, images: int, gflop_per_image: float, where: torch.devic
 
 
 def product_rate(where: torch.device, n: int = 2048) -> float:
-    """GFLOP/s of a bfloat16 matrix product."""
-    a = torch.randn(n, n, device=where, dtype=torch.bfloat16)
+    """GFLOP/s of a matrix product."""
+    a = torch.randn(n, n, device=where, dtype=_arithmetic(where))
     return 2 * n**3 / 1e9 / median_seconds(lambda: a @ a)
+
+
+def _arithmetic(where: torch.device) -> torch.dtype:
+    return device.autocast_type("bfloat16", where) or torch.float32
 
 
 def median_seconds(work: Callable[[], object], warm: int = 3, runs: int = 15) -> float:

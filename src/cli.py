@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from dualprior.errors import UserError
+from dualprior.errors import MissingArtefact, UserError
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 ROOT = Path()  # every command works on the project in the current folder
@@ -144,9 +144,9 @@ def _run_stage(name: str, key: str | None = None) -> None:
 
     stage = dag.find_stage(ROOT, name, key)
     config = load_config(ROOT / "params.yaml", stage.params)
-    _prepare_machine()
+    prepare_machine()
     from dualprior import usage
-    from dualprior.artifacts import Paths
+    from dualprior.paths import Paths
 
     scratch = Path(os.environ.get("DVC_ROOT", ROOT)) / ".scratch"
     paths = Paths(ROOT, scratch / stage.id / dag.fingerprint(stage, ROOT))
@@ -157,7 +157,7 @@ def _run_stage(name: str, key: str | None = None) -> None:
     shutil.rmtree(paths.scratch, ignore_errors=True)  # the result is written; a forced rerun starts afresh
 
 
-def _prepare_machine() -> None:
+def prepare_machine() -> None:
     """Memory and threads; before torch is imported, or it does not listen."""
     _keep_memory()
     threads = os.environ.get("DUALPRIOR_THREADS")
@@ -203,6 +203,8 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return app(arguments, prog_name="src/cli.py", standalone_mode=False) or 0
+    except MissingArtefact as error:
+        return _fail(str(_with_maker(error)), 2)
     except UserError as error:
         return _fail(str(error), 2)
     except typer.TyperException as error:
@@ -211,6 +213,16 @@ def main(arguments: list[str] | None = None) -> int:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         return _fail("the disk is full; free some space and run again", 1)
+
+
+def _with_maker(error: MissingArtefact) -> MissingArtefact:
+    """The same, naming the stage that makes the file; as it is where dvc.yaml cannot tell."""
+    from dualprior import dag
+
+    try:
+        return MissingArtefact(error.path, dag.maker(ROOT, error.path))
+    except UserError:
+        return error
 
 
 def _fail(message: str, code: int) -> int:

@@ -62,6 +62,11 @@ def find_stage(root: Path, name: str, key: str | None = None) -> Stage:
     return next(stage for stage in stages if (stage.name, stage.key) == (name, key))
 
 
+def maker(root: Path, path: Path) -> str | None:
+    """The name of the stage that makes a file, or None for a file no stage makes."""
+    return next((stage.name for stage in read_stages(root) if Path(path).as_posix() in stage.outs), None)
+
+
 def mermaid(stages: list[Stage]) -> str:
     """The graph as a Mermaid block for Markdown, the stages of a matrix drawn as one."""
     maker = {out: stage.name for stage in stages for out in stage.outs}
@@ -125,8 +130,9 @@ def _ordered(stages: list[Stage]) -> list[Stage]:
 def import_closure(module: str, source: Path) -> list[str]:
     """Files below `source` that importing `module` executes, as sorted paths that start with source's name.
 
-    module: dotted name, "dualprior.stages.restore". Imports inside functions count; a package's __init__.py that
-    holds nothing but its docstring does not. Raises UserError when the module has no file.
+    module: dotted name, "dualprior.stages.restore". Imports inside functions count; those for type checkers only do
+    not, nor does a package's __init__.py that holds nothing but its docstring. Raises UserError when the module has
+    no file.
     """
     found: set[Path] = set()
     waiting = [module]
@@ -164,7 +170,7 @@ def _imports(file: Path, name: str) -> list[str]:
     """Dotted names that a file may import; `from a import b` gives both a and a.b, as b may be a module."""
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
     names: list[str] = []
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in _executed(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         if isinstance(node, ast.ImportFrom):
@@ -172,6 +178,15 @@ def _imports(file: Path, name: str) -> list[str]:
             origin = ".".join(up + ([node.module] if node.module else []))
             names += [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
     return [found for each in names for found in (each, *_parents(each))]
+
+
+def _executed(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node but those below `if TYPE_CHECKING:`."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
+        yield node
+        yield from _executed(node)
 
 
 def fingerprint(stage: Stage, root: Path) -> str:

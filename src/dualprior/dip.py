@@ -4,14 +4,17 @@ min over theta_i of ||A f_i(z_i) - y_i||^2 / m_i for every image i (Ulyanov et a
 measured values. The loss is a mean over values and a sum over images, so each fit follows the path it would alone.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
+from torch.optim.adam import adam
 
+from dualprior.device import autocast_type
 from dualprior.errors import UserError
 from dualprior.nets.skip import SkipNet
 from dualprior.operators import Mask, Operator
@@ -25,6 +28,39 @@ class DIPStep(NamedTuple):
     step: int  # optimiser steps done
     average: Tensor  # [N, C, H, W], exponential average of the outputs
     loss: Tensor  # [N], data loss before the step
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides a fit but the measurement and the number of steps."""
+
+    seed: int
+    kind: str
+    network: Mapping  # arguments of the network's class
+    input_cell: int
+    lr: float
+    input_noise: float
+    ema: float
+    precision: str
+
+    @classmethod
+    def of(cls, values: Mapping) -> "Recipe":
+        """From the parameter section `dip` as a plain mapping; what a recipe has no use for is left out."""
+        network = dict(values["network"])
+        rest = {name: values[name] for name in ("seed", "input_cell", "lr", "input_noise", "ema", "precision")}
+        return cls(kind=network.pop("kind"), network=network, **rest)
+
+
+def fit_images(
+    recipe: Recipe, op: Operator, y: Tensor, names: Sequence[str], size: tuple[int, int], steps: int, guide: Guide | None = None
+) -> Iterator[DIPStep]:
+    """Fit a fresh network to the measurement of every named image, H × W = size, on y's device; see `fit`."""
+    network = build(recipe.kind, recipe.seed, names, **recipe.network).to(y.device)
+    z = network_input(recipe.seed, names, recipe.network["input_channels"], size, recipe.input_cell).to(y.device)
+    return fit(
+        network, z, op, y, names=names, steps=steps, lr=recipe.lr, input_noise=recipe.input_noise, ema=recipe.ema,
+        seed=recipe.seed, autocast=autocast_type(recipe.precision, y.device), guide=guide,
+    )  # fmt: skip
 
 
 def build(kind: str, seed: int, names: Sequence[str], **network) -> SkipNet:
@@ -65,6 +101,7 @@ def fit(
     op: Operator,
     y: Tensor,
     *,
+    names: Sequence[str],
     steps: int,
     lr: float,
     input_noise: float,
@@ -77,9 +114,9 @@ def fit(
 
     z: [N, k, H, W]; y: [N, C, h, w] in [-1, 1] units. input_noise: standard deviation of the noise added to z at
     each step (drawn once a step for all images, so that no fit depends on its batch-mates). ema: decay of the output
-    average, with warm-up. Raises UserError when a loss stops being finite.
+    average, with warm-up. Raises UserError when a loss stops being finite, with the name of the image.
     """
-    optimizer = torch.optim.Adam(network.parameters(), lr=lr, fused=True)
+    optimizer = _Adam(network.parameters(), lr)
     rng = generator(seed, "dip-noise")
     average = None
     for step in range(1, steps + 1):
@@ -92,17 +129,36 @@ def fit(
             if guide is not None and average is not None:
                 target, weight = guide(step, average)
                 total = total + weight * (out - target.detach()).square().mean((1, 2, 3)).sum()
-            optimizer.zero_grad(set_to_none=True)
             total.backward()
-            optimizer.step()
+        optimizer.step()
         with torch.no_grad():
             decay = min(ema, step / (step + 9)) if average is not None else 0.0
             average = out.detach() if average is None else torch.lerp(out.detach(), average, decay)
-        _check_finite(losses, step, lr)
+        _check_finite(losses, names, step, lr)
         yield DIPStep(step, average, losses.detach())
 
 
-def _check_finite(losses: Tensor, step: int, lr: float) -> None:
+class _Adam:
+    """Kingma & Ba 2015 through torch's functional form: the first step of the class imports torch's compiler, for 2 s."""
+
+    def __init__(self, weights: Iterable[Tensor], lr: float):
+        self._weights, self._lr = list(weights), lr
+        self._means = [torch.zeros_like(w) for w in self._weights]
+        self._squares = [torch.zeros_like(w) for w in self._weights]
+        self._steps = [torch.zeros((), device=w.device) for w in self._weights]
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move the weights, then forget their gradients."""
+        adam(
+            self._weights, [w.grad for w in self._weights], self._means, self._squares, [], self._steps,
+            fused=True, amsgrad=False, beta1=0.9, beta2=0.999, lr=self._lr, weight_decay=0.0, eps=1e-8, maximize=False,
+        )  # fmt: skip
+        for weight in self._weights:
+            weight.grad = None
+
+
+def _check_finite(losses: Tensor, names: Sequence[str], step: int, lr: float) -> None:
     if not torch.isfinite(losses).all():
         bad = int((~torch.isfinite(losses)).nonzero()[0])
-        raise UserError(f"the fit of image {bad} has loss {losses[bad]:g} at step {step}; lower dip.lr (now {lr:g})")
+        raise UserError(f"the fit of {names[bad]} has loss {losses[bad]:g} at step {step}; lower dip.lr (now {lr:g})")

@@ -1,28 +1,41 @@
 """Pixels: photograph files to uint8 RGB, and uint8 to and from the [-1, 1] tensors of the mathematics."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps
 
 from dualprior.errors import UserError
 
+if TYPE_CHECKING:
+    import torch
+
 
 def to_unit(pixels: np.ndarray) -> torch.Tensor:
     """uint8 [N,H,W,3] to float32 [N,3,H,W] in [-1, 1]: 0 -> -1, 255 -> 1."""
+    import torch  # here, as stages that only judge do without it and start seconds sooner
+
     return torch.from_numpy(pixels.astype(np.float32)).permute(0, 3, 1, 2).contiguous() / 127.5 - 1.0
 
 
-def to_uint8(x: torch.Tensor) -> np.ndarray:
+def to_uint8(x: torch.Tensor | np.ndarray) -> np.ndarray:
     """[N,3,H,W] in [-1, 1] to uint8 [N,H,W,3], clamped and rounded to nearest; the inverse of `to_unit`."""
     return np.round(to_01(x) * 255.0).astype(np.uint8)
 
 
-def to_01(x: torch.Tensor) -> np.ndarray:
+def to_01(x: torch.Tensor | np.ndarray) -> np.ndarray:
     """[N,3,H,W] in [-1, 1] to float32 [N,H,W,3] in [0, 1], clamped and not quantised (what metrics see)."""
-    unit = (x.detach().float().clamp(-1.0, 1.0) + 1.0) / 2.0
-    return unit.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    values = x.astype(np.float32) if isinstance(x, np.ndarray) else x.detach().float().cpu().numpy()
+    unit = (values.clip(-1.0, 1.0) + 1.0) / 2.0
+    return np.ascontiguousarray(unit.transpose(0, 2, 3, 1))
+
+
+def pixels_01(pixels: np.ndarray) -> np.ndarray:
+    """uint8 [N,H,W,3] to float32 of the same shape in [0, 1]."""
+    return pixels.astype(np.float32) / 255.0
 
 
 def read_photograph(path: Path) -> np.ndarray:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from dualprior import restorers as r
-from dualprior.config import Hybrid, Restore
-from dualprior.operators import BlockAverage, GaussianBlur, Identity, Mask
+from dualprior.operators import BlockAverage, GaussianBlur, Identity
 from dualprior.problem import CoupledSettings, Estimate, Problem
+from dualprior.settings.restore import Hybrid, Restore
 
 # A round maps setting names to the values tried together; later rounds keep the best of earlier ones.
 Rounds = list[dict[str, list]]
@@ -23,6 +23,14 @@ class Method:
     run: Callable[..., Estimate]  # run(problem, past, **setting)
     rounds: Rounds
     test_only: bool = False  # nothing is chosen and nothing builds on it, so validation images are spared
+
+
+CHEAP_STARTS = {
+    "input": Method("measurement", r.as_image, [{}]),
+    "pinv": Method("A†y", r.pseudo_inverse, [{}]),
+    "bicubic": Method("bicubic", r.bicubic, [{}]),
+    "blurred": Method("blurred y", r.blurred, [{"std": [0.5, 0.7, 1.0, 1.4]}]),
+}
 
 
 def catalogue(problem: Problem, restore: Restore, hybrid: Hybrid, coupled: CoupledSettings) -> dict[str, Method]:
@@ -38,10 +46,7 @@ def catalogue(problem: Problem, restore: Restore, hybrid: Hybrid, coupled: Coupl
     own = {"start": ["input"], "level": [problem.seen.sigma_y]} if isinstance(op, Identity) else None
 
     methods = {
-        "input": Method("measurement", r.as_image, [{}]),
-        "pinv": Method("A†y", r.pseudo_inverse, [{}]) if isinstance(op, GaussianBlur) else None,
-        "bicubic": Method("bicubic", r.bicubic, [{}]) if isinstance(op, BlockAverage) else None,
-        "blurred": Method("blurred y", r.blurred, [{"std": [0.5, 0.7, 1.0, 1.4]}]),
+        **{name: CHEAP_STARTS[name] for name in cheap},
         "one_step": Method("one call D(y)", r.one_step, [own or {"start": cheap, "level": levels}]),
         "ddpm_best": Method(
             f"DDPM, at most {max(calls)} calls",
@@ -65,19 +70,13 @@ def catalogue(problem: Problem, restore: Restore, hybrid: Hybrid, coupled: Coupl
         "fused_coupled": Method("coupled + DDPM", r.fused, [{"first": ["coupled"], **blend}]),
         "restart_fused": Method("restart, fused start", r.restarted, [{"start": ["fused"], **restarts}]),
     }
-    return {name: method for name, method in methods.items() if method is not None} | {
-        "hybrid": Method("hybrid", lambda problem, past, of: past[of], [{"of": list(HYBRIDS)}])
-    }
+    return methods | {"hybrid": Method("hybrid", lambda problem, past, of: past[of], [{"of": list(HYBRIDS)}])}
 
 
 HYBRIDS = ("restart_dip", "coupled", "restart_coupled", "fused", "fused_coupled", "restart_fused")
 
 
 def cheap_starts(problem: Problem) -> list[str]:
-    """Starts that cost next to nothing: the measurement, its pseudo-inverse or bicubic, and a blur of it."""
-    op = problem.seen.op
-    if isinstance(op, BlockAverage):
-        return ["bicubic", "blurred", "input"]
-    if isinstance(op, GaussianBlur):
-        return ["input", "pinv", "blurred"]
-    return ["input", "blurred"] if isinstance(op, Mask | Identity) else ["input"]
+    """Those of `CHEAP_STARTS` that differ from one another here: y, its pseudo-inverse or bicubic, and a blur of it."""
+    own = {BlockAverage: ["bicubic"], GaussianBlur: ["pinv"]}.get(type(problem.seen.op), [])
+    return ["input", *own, "blurred"]

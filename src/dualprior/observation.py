@@ -1,14 +1,18 @@
 """The measurements of one split of one task, with the operator that made them: all a restorer may know of a test image."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from dualprior import artifacts
-from dualprior.artifacts import Paths
-from dualprior.config import Task
 from dualprior.operators import Operator, make_operator
+from dualprior.settings.tasks import Task
+
+if TYPE_CHECKING:
+    from dualprior.paths import Paths
 
 
 class Observation(NamedTuple):
@@ -18,7 +22,7 @@ class Observation(NamedTuple):
     names: list[str]  # image ids
     size: tuple[int, int]  # of the image to restore
 
-    def first(self, count: int) -> "Observation":
+    def first(self, count: int) -> Observation:
         """The first `count` images."""
         return self._replace(op=self.op[:count], y=self.y[:count], names=self.names[:count])
 

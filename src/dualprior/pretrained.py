@@ -1,15 +1,20 @@
 """The trained diffusion model on disk: weights as safetensors, everything needed to rebuild it as JSON."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from dualprior import artifacts, schedule
-from dualprior.artifacts import Paths
 from dualprior.denoiser import Denoiser
-from dualprior.device import PRECISIONS
+from dualprior.device import autocast_type
 from dualprior.nets.unet import UNet
+
+if TYPE_CHECKING:
+    from dualprior.paths import Paths
 
 
 @dataclass(frozen=True)
@@ -18,9 +23,9 @@ class Pretrained:
     levels: np.ndarray  # [T] noise levels of the schedule it was trained on
 
 
-def build(network: dict, prediction: str, precision: str) -> Denoiser:
+def build(network: dict, prediction: str, precision: str, device: torch.device) -> Denoiser:
     """A fresh denoiser; network holds UNet's arguments."""
-    return Denoiser(UNet(**network), prediction, PRECISIONS[precision])
+    return Denoiser(UNet(**network), prediction, autocast_type(precision, device)).to(device)
 
 
 def save(paths: Paths, denoiser: Denoiser, network: dict, precision: str, kind: str, timesteps: int) -> None:
@@ -37,7 +42,6 @@ def save(paths: Paths, denoiser: Denoiser, network: dict, precision: str, kind: 
 def load(paths: Paths, device: torch.device) -> Pretrained:
     """Raises UserError if training has not run."""
     description = artifacts.read_json(paths.model_config)
-    denoiser = build(description["network"], description["prediction"], description["precision"])
+    denoiser = build(description["network"], description["prediction"], description["precision"], device)
     denoiser.network.load_state_dict(artifacts.read_tensors(paths.model))
-    denoiser = denoiser.to(device).eval().requires_grad_(False)
-    return Pretrained(denoiser, schedule.noise_levels(**description["schedule"]))
+    return Pretrained(denoiser.eval().requires_grad_(False), schedule.noise_levels(**description["schedule"]))

@@ -1,18 +1,25 @@
 """What a restorer is given and what it gives: the problem of one split of one task, and an estimate with its cost."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dualprior import artifacts, observation, pretrained
-from dualprior.artifacts import Paths
-from dualprior.config import Task
+from dualprior import artifacts, observation
 from dualprior.denoiser import Denoiser
+from dualprior.dip import Recipe
 from dualprior.observation import Observation
+from dualprior.pretrained import Pretrained
 from dualprior.seeding import ImageNoise
+from dualprior.settings.tasks import Task
+
+if TYPE_CHECKING:
+    from dualprior.paths import Paths
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ class Estimate:
     error: Tensor | None = None  # [n], RMSE predicted without the clean image
     setting: dict = field(default_factory=dict)
 
-    def after(self, *earlier: "Estimate") -> "Estimate":
+    def after(self, *earlier: Estimate) -> Estimate:
         """The same image with the cost of the estimates it was made from added."""
         counts = [e.iterations for e in (*earlier, self) if e.iterations]
         return replace(
@@ -78,26 +85,18 @@ def _added(counts: list[int | list[int]], n: int) -> int | list[int]:
 
 @dataclass(frozen=True)
 class CoupledSettings:
-    """How to fit with the denoiser's pull; the DIP's own settings ride along."""
+    """How to fit with the denoiser's pull: as the plain DIP, `recipe`, and the rest."""
 
     steps: int
     beta: float
     refresh: int
     level_scale: float
-    seed: int
-    kind: str
-    network: dict
-    lr: float
-    input_noise: float
-    input_cell: int
-    ema: float
-    autocast: torch.dtype | None
+    recipe: Recipe
     expected_error: Sequence[tuple[int, float]]  # (step, RMSE of the plain fit on validation images), rising steps
 
 
-def load(paths: Paths, key: str, task: Task, split: str, seed: int, where: torch.device) -> Problem:
+def load(paths: Paths, key: str, task: Task, split: str, seed: int, model: Pretrained, where: torch.device) -> Problem:
     """One split ("val" or "test") of a task with the trained model and the DIP fits, ready for any method."""
-    model = pretrained.load(paths, where)
     tensors, info = artifacts.read_tensors(paths.dip(key)), artifacts.read_json(paths.dip_info(key))
     own, stopped = info[split], tensors.get(f"{split}_stopped")
     fits = DIPFits(

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from dualprior import dag, tables, usage
-from dualprior.artifacts import Paths, read_json, read_text
+from dualprior.artifacts import read_json, read_text
+from dualprior.paths import Paths
 
 
 def render(root: Path, text: str) -> str:

@@ -197,8 +197,6 @@ def coupled_steps(settings: CoupledSettings) -> list[int]:
 def _coupled_fit(problem: Problem, c: CoupledSettings) -> tuple[dict[int, tuple[Tensor, int]], float]:
     """Averaged output and network calls so far at the snapshot steps, and the seconds of one step of one image."""
     seen = problem.seen
-    network = dip.build(c.kind, c.seed, seen.names, **c.network).to(seen.y.device)
-    z = dip.network_input(c.seed, seen.names, c.network["input_channels"], seen.size, c.input_cell).to(seen.y.device)
     steps_known, errors_known = zip(*c.expected_error, strict=True)
     falling = np.minimum.accumulate(errors_known)
     target, calls = None, 0
@@ -210,10 +208,7 @@ def _coupled_fit(problem: Problem, c: CoupledSettings) -> tuple[dict[int, tuple[
             target, calls = problem.denoise(average, max(level, SMALLEST_START)), calls + 1
         return target, c.beta
 
-    steps = dip.fit(
-        network, z, seen.op, seen.y, steps=c.steps, lr=c.lr, input_noise=c.input_noise, ema=c.ema,
-        seed=c.seed, autocast=c.autocast, guide=guide,
-    )  # fmt: skip
+    steps = dip.fit_images(c.recipe, seen.op, seen.y, seen.names, seen.size, c.steps, guide)
     wanted, kept = set(coupled_steps(c)), {}
     with Stopwatch(len(seen.y)) as watch:
         for done in steps:

@@ -4,13 +4,12 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from dualprior.metrics import ORACLE
-from dualprior.plots import DPI, INK, SERIES, describe, label_right, new_figure, picture
+from dualprior.plots import SERIES, describe, label_right, new_figure
+from dualprior.sheets import INK, Panel, sheet
 
 HYBRID, DIFFUSION, DIP, OTHER = "hybrids", "diffusion alone", "DIP alone", "other"
 PALETTE = {HYBRID: "#8b1a1a", DIFFUSION: "#0072b2", DIP: "#e69f00", OTHER: "#8c8c8c"}
@@ -29,7 +28,7 @@ def family(method: str) -> str:
     return DIP if method.startswith("dip") else OTHER
 
 
-def restoration_grid(
+def restoration_sheet(
     clean: np.ndarray, restored: Mapping[str, np.ndarray], psnr: Mapping[str, np.ndarray], names: list[str], columns: int = 8
 ) -> Figure:
     """A block for each image: every method's picture in the given order, PSNR beneath, the clean image last.
@@ -37,28 +36,20 @@ def restoration_grid(
     clean: [n,H,W,3] in [0,1]; restored: {method: [n,H,W,3]}; psnr: {method: [n]}, dB; names: [n]. In each block the
     highest PSNR is bold, the oracle's aside.
     """
-    panels = len(restored) + 1
-    columns = min(columns, panels)
-    heading, width, height = 0.35, 1.45, 1.9  # inches; placed by hand, as automatic layout takes seconds here
-    block = heading + height * -(-panels // columns)
-    figure = Figure(figsize=(columns * width, len(clean) * block), dpi=DPI)
-    size = np.array([figure.get_figwidth(), figure.get_figheight()])
-
-    def place(index: int, panel: int) -> Axes:
-        line, column = divmod(panel, columns)
-        corner = np.array([column * width + 0.05, (len(clean) - index) * block - heading - (line + 1) * height + 0.3])
-        return figure.add_axes((*(corner / size), *(np.array([width - 0.1, height - 0.55]) / size)))
-
+    blocks = {}
     for index, name in enumerate(names):
-        figure.text(0.05 / size[0], 1 - (index * block + 0.22) / size[1], name, fontsize=10, color=INK, fontweight="bold")
         best = max(values[index] for method, values in psnr.items() if method != ORACLE)
-        for panel, (method, pictures) in enumerate(restored.items()):
-            value = psnr[method][index]
-            weight = "bold" if value == best else "normal"
-            title = f"{method} (sees clean)" if method == ORACLE else method
-            picture(place(index, panel), pictures[index], title, f"{value:.2f} dB", weight)
-        picture(place(index, panels - 1), clean[index], "clean")
-    return figure
+        blocks[name] = [
+            Panel(
+                pictures[index],
+                f"{method} (sees clean)" if method == ORACLE else method,
+                f"{psnr[method][index]:.2f} dB",
+                psnr[method][index] == best,
+            )
+            for method, pictures in restored.items()
+        ]
+        blocks[name].append(Panel(clean[index], "clean"))
+    return sheet(blocks, min(columns, len(restored) + 1), side=1.35, above=0.22, below=0.3)
 
 
 def dip_trace(task: str, trace: pd.DataFrame, steps, psnr: np.ndarray, stops, gap_db: float, names: list[str]) -> Figure:
@@ -99,6 +90,8 @@ def quality_time(summary: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Fi
 
     summary: contents of metrics/summary.json. Methods more than 6 dB below the best are not drawn.
     """
+    import seaborn as sns
+
     columns = min(3, len(summary))
     figure, axes = new_figure(-(-len(summary) // columns), columns, 5.2, 3.6)
     for ax, (task, methods) in zip(axes.flat, summary.items(), strict=False):

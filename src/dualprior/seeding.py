@@ -1,12 +1,17 @@
 """Random streams named by what they are for, so no result depends on order, batch size or number of ranks."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Sequence
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:  # the functions import it: preparing data does without and starts seconds sooner
+    import torch
+    from torch import Tensor
 
 
 def derive_seed(seed: int, stage: str, *ids: str | int) -> int:
@@ -20,6 +25,8 @@ def derive_seed(seed: int, stage: str, *ids: str | int) -> int:
 
 def generator(seed: int, stage: str, *ids: str | int) -> torch.Generator:
     """CPU torch generator of the stream (seed, stage, ids), e.g. generator(0, "degrade", "sr4", "test_china_03")."""
+    import torch
+
     return torch.Generator().manual_seed(derive_seed(seed, stage, *ids))
 
 
@@ -42,4 +49,6 @@ class ImageNoise:
 
     def draw(self, shape: Sequence[int]) -> Tensor:
         """[B, *shape] on the CPU."""
+        import torch
+
         return torch.stack([torch.randn(tuple(shape), generator=rng) for rng in self._rngs])

@@ -23,13 +23,23 @@ def render_results(summary: dict[str, dict[str, dict[str, float]]]) -> str:
 
     The best fair method of a task is bold; a method that ran on fewer images shows its n, and is not ranked.
     """
-    methods = list(dict.fromkeys(method for task in summary.values() for method in task))
+    methods = _merged([list(task) for task in summary.values()])
     table = pd.DataFrame({"method": [_label(method) for method in methods]})
     for task, numbers in summary.items():
         best, everywhere = best_method(numbers), max(value["n"] for value in numbers.values())
         cells = [_cell(numbers.get(method), everywhere) for method in methods]
         table[task] = [f"**{cell}**" if method == best else cell for method, cell in zip(methods, cells, strict=True)]
     return markdown(table) + "\n" + _note(summary)
+
+
+def _merged(orders: list[list[str]]) -> list[str]:
+    """All names; one that only later lists have stands behind its predecessor there."""
+    merged: list[str] = []
+    for order in orders:
+        for before, name in zip([None, *order], order, strict=False):
+            if name not in merged:
+                merged.insert(merged.index(before) + 1 if before else 0, name)
+    return merged
 
 
 def _label(method: str) -> str:

@@ -1,17 +1,24 @@
-"""Seconds and peak memory of every stage of the last run, kept in metrics/timing.json and metrics/memory.json.
+"""Seconds and peak memory of every stage of the last run, and the machine: metrics/timing.json, memory.json, machine.json.
 
-Git tracks both files and no stage depends on them, so a stage may update them without making another one stale.
+Git tracks these files and no stage depends on them, so a stage may update them without making another one stale.
 """
 
+from __future__ import annotations
+
+import platform
 import sys
 import time
 from collections import defaultdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import filelock
 import psutil
 
-from dualprior.artifacts import Paths, read_json, write_json
+from dualprior.artifacts import read_json, write_json
+
+if TYPE_CHECKING:
+    from dualprior.paths import Paths
 
 try:
     import resource
@@ -40,6 +47,8 @@ def record(paths: Paths, stage_id: str, scratch: Path) -> None:
     with filelock.FileLock(scratch / "usage.lock"):
         _put(paths.timing, stage_id, round(seconds_so_far(), 1))
         _put(paths.memory, stage_id, round(peak_mib()))
+        if "torch" in sys.modules:  # not worth seconds of import
+            write_json(paths.machine, machine())
 
 
 def _put(path: Path, stage_id: str, value: float) -> None:
@@ -47,9 +56,26 @@ def _put(path: Path, stage_id: str, value: float) -> None:
     write_json(path, dict(sorted({**known, stage_id: value}.items())))
 
 
+def machine() -> dict:
+    """What the stages run on: device, processor, cores, whether it multiplies bfloat16, torch's version."""
+    import torch
+
+    from dualprior import device
+
+    where = device.pick()
+    has_bfloat16 = device.autocast_type("bfloat16", where) is not None
+    return {
+        "device": torch.cuda.get_device_name(where) if where.type == "cuda" else where.type,
+        "processor": torch.cpu.get_capabilities().get("cpu_name") or platform.machine(),
+        "cores": psutil.cpu_count(),
+        "bfloat16": has_bfloat16,
+        "torch": torch.__version__,
+    }
+
+
 def table(paths: Paths) -> str:
-    """Markdown: for each stage its runs, their seconds together and the largest memory."""
-    seconds, memory = read_json(paths.timing), read_json(paths.memory)
+    """Markdown: for each stage its runs, their seconds together and the largest memory; beneath it the machine."""
+    seconds, memory, where = (read_json(path) for path in (paths.timing, paths.memory, paths.machine))
     groups: dict[str, list[str]] = defaultdict(list)
     for stage_id in seconds:
         groups[stage_id.partition("@")[0]].append(stage_id)
@@ -58,4 +84,6 @@ def table(paths: Paths) -> str:
         peak = max(memory.get(stage_id, 0) for stage_id in ids)
         lines.append(f"| {name} | {len(ids)} | {sum(seconds[i] for i in ids):.0f} | {peak} |")
     lines.append(f"| all | {len(seconds)} | {sum(seconds.values()):.0f} | {max(memory.values(), default=0)} |")
+    arithmetic = "bfloat16" if where["bfloat16"] else "float32, as the processor has no bfloat16"
+    lines += ["", f"Run on {where['device']}: {where['processor']}, {where['cores']} cores, {arithmetic}; torch {where['torch']}."]
     return "\n".join(lines)

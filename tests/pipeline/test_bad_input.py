@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from dualprior import artifacts
-from dualprior.artifacts import CheckpointFolder, Paths, write_json
+from dualprior.artifacts import CheckpointFolder, write_json
+from dualprior.paths import Paths
 
 PROJECT = Path(__file__).parents[2]
 

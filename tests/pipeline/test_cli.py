@@ -12,8 +12,9 @@ from types import SimpleNamespace
 import pytest
 
 from dualprior import dag
-from dualprior.artifacts import Paths, read_json, write_json
+from dualprior.artifacts import read_json, write_json
 from dualprior.errors import UserError
+from dualprior.paths import Paths
 
 PROJECT = Path(__file__).parents[2]
 
@@ -150,6 +151,7 @@ CLAIM = {"value": 0.1, "lo": -0.1, "hi": 0.3, "goal": 0.5, "holds": False, "riva
 def test_readme_takes_its_tables_from_the_metrics(cli, little):
     write_json(little / "metrics/timing.json", {"prepare": 2.0})
     write_json(little / "metrics/memory.json", {"prepare": 300})
+    write_json(little / "metrics/machine.json", {"device": "cpu", "processor": "Ox", "cores": 2, "bfloat16": True, "torch": "9.1"})
     write_json(
         little / "metrics/claims.json", {"hybrid_gain_db_sr4": CLAIM, "hybrid_vs_control_db_sr4": CLAIM, "stopping_gap_sr4_db": CLAIM}
     )

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from dualprior import artifacts
-from dualprior.artifacts import Paths
-from dualprior.config import Task
 from dualprior.errors import UserError
 from dualprior.operators import GaussianBlur
+from dualprior.paths import Paths
+from dualprior.settings.tasks import Task
 from dualprior.stages import degrade
 
 TASKS = {
@@ -105,5 +105,5 @@ def test_stage_writes_masks_and_matches_images_to_their_ids(prepared):
 
 
 def test_stage_without_prepared_images_says_which_stage_to_run(tmp_path):
-    with pytest.raises(UserError, match=r"manifest\.csv is missing: stage prepare has not run"):
+    with pytest.raises(UserError, match=r"manifest\.csv is missing; run"):
         degrade.run(config("denoise"), Paths(tmp_path), "denoise")

@@ -33,3 +33,12 @@ def test_a_stopwatch_gives_wall_seconds_per_image():
     with device.Stopwatch(4) as watch:
         time.sleep(0.04)
     assert 0.01 <= watch.seconds < 1
+
+
+@pytest.mark.parametrize(("capabilities", "fast"), [({"avx2": True, "avx512_bf16": False}, False), ({"amx_bf16": True}, True), ({}, False)])
+def test_bfloat16_is_for_processors_that_have_it(monkeypatch, capabilities, fast):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    cpu = torch.device("cpu")
+    assert device.autocast_type("bfloat16", cpu) == (torch.bfloat16 if fast else None)
+    assert device.autocast_type("float32", cpu) is None
+    assert device.autocast_type("bfloat16", torch.device("cuda")) == torch.bfloat16

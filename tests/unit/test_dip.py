@@ -1,5 +1,9 @@
 """Batched fits of a Deep Image Prior."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import tiny
 import torch
@@ -21,7 +25,7 @@ def measurement(kind, count=3):
 
 def fit(names, op, y, steps=10, **changes):
     z = dip.network_input(0, names, 4, (tiny.SIDE, tiny.SIDE))
-    return list(dip.fit(tiny.skipnet(names), z, op, y, steps=steps, **SETTINGS | changes))
+    return list(dip.fit(tiny.skipnet(names), z, op, y, names=names, steps=steps, **SETTINGS | changes))
 
 
 def plain_loop(name, op, y, steps=10):
@@ -49,6 +53,30 @@ def test_batched_fits_are_the_plain_loop_image_by_image(kind):
     losses, averages = zip(*(plain_loop(name, op[i : i + 1], y[i : i + 1]) for i, name in enumerate(NAMES)), strict=True)
     torch.testing.assert_close(torch.stack([s.loss for s in batched]).T, torch.tensor(losses), rtol=1e-3, atol=1e-5)
     torch.testing.assert_close(batched[-1].average, torch.cat(averages), rtol=1e-3, atol=1e-3)
+
+
+def test_fit_images_builds_the_networks_and_inputs_of_its_recipe():
+    op, y = measurement("mask")
+    *_, last = dip.fit_images(tiny.RECIPE, op, y, NAMES, (tiny.SIDE, tiny.SIDE), steps=3)
+    torch.testing.assert_close(last.average, fit(NAMES, op, y, steps=3)[-1].average, rtol=0, atol=0)
+
+
+def test_a_recipe_is_read_from_the_parameters():
+    settings = tiny.params().dip
+    recipe = dip.Recipe.of(settings.model_dump())
+    assert (recipe.kind, recipe.lr, recipe.ema, recipe.precision) == ("skip", settings.lr, settings.ema, settings.precision)
+    assert recipe.network == settings.network.model_dump(exclude={"kind"})
+
+
+def test_fitting_never_imports_torchs_compiler():
+    """It takes seconds, in every process that fits."""
+    program = (
+        "import sys, tiny; from dualprior import dip; from dualprior.operators import Identity; x = tiny.images(1); "
+        "list(dip.fit_images(tiny.RECIPE, Identity(), x, ['a'], (tiny.SIDE, tiny.SIDE), steps=2)); "
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tiny.PROJECT / "src"), str(tiny.PROJECT / "tests")])}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
 
 
 def test_a_fit_does_not_depend_on_batch_mates_or_their_order():
@@ -103,7 +131,7 @@ def test_default_snapshots_are_all_different():
 def test_a_fit_that_diverges_is_refused_and_names_the_image():
     op, y = measurement("identity")
     y[1, 0, 0, 0] = torch.nan
-    with pytest.raises(UserError, match="the fit of image 1 has loss nan at step 1; lower dip.lr .now 0.01"):
+    with pytest.raises(UserError, match="the fit of b has loss nan at step 1; lower dip.lr .now 0.01"):
         fit(NAMES, op, y)
 
 

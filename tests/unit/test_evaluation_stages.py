@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from dualprior import artifacts, metrics
-from dualprior.artifacts import Paths
 from dualprior.config import Config, load_params
 from dualprior.errors import UserError
 from dualprior.images import to_01, to_unit
+from dualprior.paths import Paths
 from dualprior.stages import evaluate, evaluate_generation, summarise
 
 COUNT, SIDE = 5, 16

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from dualprior.errors import UserError
-from dualprior.images import read_photograph, to_01, to_uint8, to_unit
+from dualprior.images import pixels_01, read_photograph, to_01, to_uint8, to_unit
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 GREY = RGB[..., 0]
@@ -35,6 +35,14 @@ def test_every_8_bit_value_survives_the_round_trip():
 def test_black_is_minus_one_and_white_is_one():
     pixels = np.array([0, 255, 0], np.uint8).reshape(1, 1, 1, 3)
     assert to_unit(pixels).flatten().tolist() == [-1.0, 1.0, -1.0]
+
+
+def test_metrics_see_the_same_numbers_from_tensors_arrays_and_pixels():
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)
+    x = to_unit(pixels)
+    np.testing.assert_allclose(to_01(x), pixels_01(pixels), atol=1e-6)
+    np.testing.assert_array_equal(to_01(x.numpy()), to_01(x))
+    assert to_01(x.half().numpy()).dtype == np.float32
 
 
 def test_to_unit_puts_channels_second():

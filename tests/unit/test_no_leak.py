@@ -6,9 +6,9 @@ import tiny
 import torch
 
 from dualprior import artifacts
-from dualprior.artifacts import Paths
 from dualprior.config import Config
 from dualprior.images import to_uint8
+from dualprior.paths import Paths
 from dualprior.stages import degrade, fit_dip, restore, train_ddpm
 
 PARAMS = tiny.params()

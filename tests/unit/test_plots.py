@@ -9,7 +9,7 @@ import pytest
 import tiny
 from PIL import Image
 
-from dualprior import methods, metrics, plots, result_plots
+from dualprior import methods, metrics, plots, result_plots, sheets
 
 RNG = np.random.default_rng(0)
 
@@ -30,24 +30,40 @@ def entry(psnr, seconds, n=16):
     return {"psnr": psnr, "psnr_lo": psnr - 1, "psnr_hi": psnr + 1, "ssim": 0.8, "seconds": seconds, "nfe": 1, "n": n}
 
 
-def test_restoration_grid_shows_every_method_in_order_with_its_psnr_and_the_clean_image_last():
+def test_restoration_sheet_shows_every_method_in_order_with_its_psnr_and_the_clean_image_last():
     clean = RNG.random((2, 8, 8, 3))
     restored = {method: RNG.random((2, 8, 8, 3)) for method in ("input", "dip_oracle", "hybrid")}
     psnr = {"input": np.array([20.0, 21.0]), "dip_oracle": np.array([28.0, 30.0]), "hybrid": np.array([27.0, 29.123])}
-    figure = result_plots.restoration_grid(clean, restored, psnr, ["a", "b"], columns=3)
-    shown = [ax for ax in figure.axes if ax.images]
-    assert [ax.get_title() for ax in shown] == ["input", "dip_oracle (sees clean)", "hybrid", "clean"] * 2
-    assert shown[6].get_xlabel() == "29.12 dB"
-    assert [ax.xaxis.label.get_fontweight() for ax in shown[:3]] == ["normal", "normal", "bold"]
-    np.testing.assert_array_equal(shown[6].images[0].get_array(), restored["hybrid"][1])
-    assert shown[0].images[0].get_interpolation() == "nearest"
+    figure = result_plots.restoration_sheet(clean, restored, psnr, ["a", "b"], columns=3)
+    (ax,) = figure.axes
+    heading, *captions = [text.get_text() for text in ax.texts][:9]
+    assert heading == "a"
+    assert captions[::2] == ["input", "dip_oracle (sees clean)", "hybrid", "clean"]
+    assert captions[1::2] == ["20.00 dB", "28.00 dB", "27.00 dB", ""]
+    weights = {text.get_text(): text.get_fontweight() for text in ax.texts}
+    assert [weights[psnr] for psnr in ("20.00 dB", "28.00 dB", "27.00 dB", "29.12 dB")] == ["normal", "normal", "bold", "bold"]
+    np.testing.assert_array_equal(ax.images[6].get_array(), restored["hybrid"][1])
+    assert ax.images[0].get_interpolation() == "nearest"
     render(figure)
 
 
-def test_generation_grid_shows_rows_by_name():
+def test_pictures_of_a_sheet_are_square_apart_and_inside_it():
+    panels = [sheets.Panel(np.zeros((4, 4, 3)), "above", "below") for _ in range(5)]
+    figure = sheets.sheet({"a": panels, "b": panels[:1]}, columns=3, side=1.0, above=0.2, below=0.3)
+    (ax,) = figure.axes
+    boxes = [image.get_window_extent() for image in ax.images]
+    assert all(abs(box.width - figure.dpi) < 1 and abs(box.height - figure.dpi) < 1 for box in boxes)
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    width, height = figure.get_size_inches() * figure.dpi
+    assert all(box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height for box in boxes)
+    assert [round(box.y0 / figure.dpi, 1) for box in boxes] == sorted([round(box.y0 / figure.dpi, 1) for box in boxes], reverse=True)
+
+
+def test_generation_sheet_shows_samples_by_name():
     samples = {"ddim_10": RNG.integers(0, 255, (3, 8, 8, 3), np.uint8), "ddpm_10": np.zeros((2, 8, 8, 3), np.uint8)}
-    figure = plots.generation_grid(samples)
-    assert sum(bool(ax.images) for ax in figure.axes) == 5
+    figure = plots.generation_sheet(samples)
+    assert len(figure.axes[0].images) == 5
+    assert {"ddim_10", "ddpm_10"} <= {text.get_text() for text in figure.axes[0].texts}
     render(figure)
 
 
@@ -81,6 +97,7 @@ def test_ablation_names_the_best_setting_of_each_task(values):
     )
     figure = plots.ablation(table, "start_level")
     assert f"sr4: best at {values[-1]}, 27.00 dB" in texts(figure)
+    assert sorted(figure.axes[0].lines[0].get_ydata()) == [25.0, 26.0, 27.0]
     render(figure)
 
 

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from dualprior import artifacts
-from dualprior.artifacts import Paths
-from dualprior.config import Data
 from dualprior.errors import UserError
+from dualprior.paths import Paths
+from dualprior.settings.data import Data
 from dualprior.stages import prepare
 
 SMALL = {

@@ -35,6 +35,12 @@ def test_a_method_on_few_images_shows_its_n_and_a_missing_one_a_dash():
     assert rows_of(tables.render_results(SUMMARY))["ddpm_1000"] == ["40.00 [39.00, 41.00], n=4", "–"]
 
 
+def test_a_method_of_later_tasks_stands_behind_its_predecessor_there():
+    first, later = {"input": entry(20), "hybrid": entry(30)}, {"input": entry(20), "bicubic": entry(22), "hybrid": entry(30)}
+    found = rows_of(tables.render_results({"denoise25": first, "sr4": later}))
+    assert [name for name in found if name.isalpha() and name != "method"] == ["input", "bicubic", "hybrid"]
+
+
 def test_neither_the_oracle_nor_a_method_on_few_images_is_ranked():
     assert tables.best_method(SUMMARY["denoise25"]) == "hybrid"
 

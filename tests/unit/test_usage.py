@@ -2,8 +2,11 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import torch
+
 from dualprior import usage
-from dualprior.artifacts import Paths, read_json, write_json
+from dualprior.artifacts import read_json, write_json
+from dualprior.paths import Paths
 
 
 def test_runs_are_added_and_sorted(tmp_path):
@@ -14,6 +17,7 @@ def test_runs_are_added_and_sorted(tmp_path):
     assert list(timing) == ["degrade@sr4", "fit_dip@sr4", "prepare"]
     assert 0 < timing["degrade@sr4"] < 3600
     assert read_json(paths.memory)["degrade@sr4"] > 50  # MiB: torch is loaded
+    assert read_json(paths.machine)["torch"] == torch.__version__
 
 
 def test_runs_that_end_together_lose_nothing(tmp_path):
@@ -29,5 +33,7 @@ def test_table_adds_up_the_runs_of_a_stage(tmp_path):
     paths = Paths(tmp_path)
     write_json(paths.timing, {"fit_dip@a": 10.0, "fit_dip@b": 20.4, "prepare": 3.0})
     write_json(paths.memory, {"fit_dip@a": 500, "fit_dip@b": 700, "prepare": 300})
+    write_json(paths.machine, {"device": "cpu", "processor": "Ox", "cores": 2, "bfloat16": False, "torch": "9.1"})
     lines = usage.table(paths).splitlines()
-    assert lines[2:] == ["| fit_dip | 2 | 30 | 700 |", "| prepare | 1 | 3 | 300 |", "| all | 3 | 33 | 700 |"]
+    assert lines[2:5] == ["| fit_dip | 2 | 30 | 700 |", "| prepare | 1 | 3 | 300 |", "| all | 3 | 33 | 700 |"]
+    assert lines[-1] == "Run on cpu: Ox, 2 cores, float32, as the processor has no bfloat16; torch 9.1."

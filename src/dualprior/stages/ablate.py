@@ -3,21 +3,30 @@
 Everything not varied keeps the value that stage restore chose on validation images.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 import torch
 
-from dualprior import artifacts, device, metrics, plots, problem, tables
+from dualprior import artifacts, device, metrics, plots, pretrained, problem, tables
 from dualprior import restorers as r
-from dualprior.artifacts import Paths
-from dualprior.config import Config
-from dualprior.images import to_01, to_unit
-from dualprior.methods import cheap_starts
+from dualprior.images import pixels_01, to_01, to_unit
+from dualprior.methods import CHEAP_STARTS, cheap_starts
+from dualprior.pretrained import Pretrained
 from dualprior.problem import Estimate, Problem, rmse
+from dualprior.settings.ablate import Ablate
+from dualprior.settings.evaluate import Evaluate
+from dualprior.settings.restore import Restore
+from dualprior.settings.tasks import Task
+
+if TYPE_CHECKING:
+    from dualprior.config import Config
+    from dualprior.paths import Paths
 
 PARAMS = ("ablate", "evaluate", "restore", "tasks")
 
@@ -44,25 +53,29 @@ class Bench(NamedTuple):
 @torch.no_grad()
 def run(config: Config, paths: Paths, key: str | None = None) -> None:
     """key: the knob."""
-    clean, judge = to_01(to_unit(artifacts.read_array(paths.test))), config.evaluate
+    settings: Ablate = config.ablate
+    judge: Evaluate = config.evaluate
+    restore: Restore = config.restore
+    tasks: dict[str, Task] = {name: config.task(name) for name in settings.tasks}
+    model, clean = pretrained.load(paths, device.pick()), pixels_01(artifacts.read_array(paths.test))
     rows = []
-    for task in config.ablate.tasks:
-        bench = _bench(config, paths, task)
-        for row in KNOBS[key](bench, getattr(config.ablate, key)):
+    for name, task in tasks.items():
+        bench = _bench(paths, name, task, restore.seed, model)
+        for row in KNOBS[key](bench, getattr(settings, key)):
             psnr = metrics.psnr(clean, to_01(row.estimate.x))
             mean, low, high = metrics.bootstrap_mean(psnr, judge.bootstrap, judge.confidence, judge.seed)
-            rows.append({"task": task, "series": row.series, "value": row.value, "psnr": mean, "psnr_lo": low, "psnr_hi": high})
+            rows.append({"task": name, "series": row.series, "value": row.value, "psnr": mean, "psnr_lo": low, "psnr_hi": high})
     table = pd.DataFrame(rows)
     artifacts.write_table(paths.ablation(key, "csv"), table)
     artifacts.write_text(paths.ablation(key, "md"), tables.markdown(table))
     artifacts.write_figure(paths.ablation(key, "png"), plots.ablation(table, key))
 
 
-def _bench(config: Config, paths: Paths, task: str) -> Bench:
-    where, seed = device.pick(), config.restore.seed
-    test, val = (problem.load(paths, task, config.task(task), split, seed, where) for split in ("test", "val"))
+def _bench(paths: Paths, name: str, task: Task, seed: int, model: Pretrained) -> Bench:
+    where = device.pick()
+    test, val = (problem.load(paths, name, task, split, seed, model, where) for split in ("test", "val"))
     clean_val = to_unit(artifacts.read_array(paths.val)).to(where)
-    choices = artifacts.read_json(paths.restored_info(task))["choices"]
+    choices = artifacts.read_json(paths.restored_info(name))["choices"]
     chosen = choices["restart_dip"]
     start = _calibrated(r.dip_stopped, test, val, clean_val, **choices["dip_stopped"])
     return Bench(test, start, chosen["scale"], chosen["calls"], chosen["data_weight"], val, clean_val, choices)
@@ -126,9 +139,6 @@ def _start_kind(bench: Bench, values) -> Iterator[Row]:
         yield Row(value, "restart", _restart(bench, start))
 
 
-CHEAP = {"input": r.as_image, "pinv": r.pseudo_inverse, "bicubic": r.bicubic, "blurred": r.blurred}
-
-
 def _start(bench: Bench, kind: str) -> Estimate | None:
     """A start of this kind, or None where the task has none."""
     if kind == "dip":
@@ -137,11 +147,11 @@ def _start(bench: Bench, kind: str) -> Estimate | None:
         return _calibrated(partial(_one_step, bench.choices), bench.problem, bench.val, bench.clean_val, **bench.choices[kind])
     if kind not in cheap_starts(bench.problem):
         return None
-    return _calibrated(CHEAP[kind], bench.problem, bench.val, bench.clean_val, **bench.choices.get(kind, {}))
+    return _calibrated(CHEAP_STARTS[kind].run, bench.problem, bench.val, bench.clean_val, **bench.choices.get(kind, {}))
 
 
 def _one_step(choices: dict, given: Problem, past: dict, start: str, level: float) -> Estimate:
-    begin = CHEAP[start](given, {}, **choices.get(start, {}))
+    begin = CHEAP_STARTS[start].run(given, {}, **choices.get(start, {}))
     return r.one_step(given, {start: begin}, start, level)
 
 

@@ -1,16 +1,22 @@
 """degrade@task: the measurements y = A x + n of the validation and test crops, and the masks behind them."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
 from dualprior import artifacts
-from dualprior.artifacts import Paths
-from dualprior.config import Config, Task
 from dualprior.images import to_unit
 from dualprior.operators import box_mask, make_operator, random_mask
 from dualprior.seeding import generator
+from dualprior.settings.tasks import Measure, Task
+
+if TYPE_CHECKING:
+    from dualprior.config import Config
+    from dualprior.paths import Paths
 
 PARAMS = ("measure", "tasks.{key}")
 log = logging.getLogger(__name__)
@@ -22,11 +28,13 @@ _MASKS = {
 
 
 def run(config: Config, paths: Paths, key: str | None = None) -> None:
-    task, manifest, tensors = config.task(key), artifacts.read_table(paths.manifest), {}
+    task: Task = config.task(key)
+    settings: Measure = config.measure
+    manifest, tensors = artifacts.read_table(paths.manifest), {}
     for split, path in (("val", paths.val), ("test", paths.test)):
         rows = manifest[manifest["split"] == split].sort_values("index")
         x = to_unit(artifacts.read_array(path))
-        y, mask = measure(x, task, config.measure.seed, key, list(rows["image"]))
+        y, mask = measure(x, task, settings.seed, key, list(rows["image"]))
         tensors[f"{split}_y"] = y
         if mask is not None:
             tensors[f"{split}_mask"] = mask

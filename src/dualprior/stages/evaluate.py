@@ -1,18 +1,23 @@
 """Judge one task's restorations against the clean test images; the one place where DIP's oracle may be picked."""
 
+from __future__ import annotations
+
 import logging
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
 from dualprior import metrics, result_plots
-from dualprior.artifacts import Paths, read_array, read_json, read_table, read_tensors, write_figure, write_json, write_table
-from dualprior.config import Config
+from dualprior.artifacts import read_array, read_json, read_table, read_tensors_as_arrays, write_figure, write_json, write_table
 from dualprior.errors import UserError
-from dualprior.images import to_01, to_unit
+from dualprior.images import pixels_01, to_01
 from dualprior.metrics import ORACLE
+from dualprior.settings.evaluate import Evaluate
+
+if TYPE_CHECKING:
+    from dualprior.config import Config
+    from dualprior.paths import Paths
 
 PARAMS = ("evaluate",)
 STOPPED = "dip_stopped"
@@ -23,12 +28,13 @@ log = logging.getLogger(__name__)
 
 def run(config: Config, paths: Paths, key: str | None = None) -> None:
     """key: the task. Writes its per-image rows, their means with intervals, the DIP fits' PSNR, and two pictures."""
-    clean = to_01(to_unit(read_array(paths.test)))  # [n,H,W,3]
+    settings: Evaluate = config.evaluate
+    clean = pixels_01(read_array(paths.test))  # [n,H,W,3]
     names = _test_names(read_table(paths.manifest))
     info = read_json(paths.restored_info(key))
     restored = _restored(paths, key, list(info["methods"]))
     dip = read_json(paths.dip_info(key))
-    fits = read_tensors(paths.dip(key))
+    fits = read_tensors_as_arrays(paths.dip(key))
     snapshot_psnr = np.stack([metrics.psnr(clean, to_01(step)) for step in fits["test_snapshots"]])  # [S,n]
 
     restored[ORACLE], peak_steps = _oracle(clean, fits, dip, snapshot_psnr)
@@ -42,7 +48,6 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
         )
         for method, cost in costs.items()
     )  # fmt: skip
-    settings = config.evaluate
     summary = metrics.summarise(rows, settings.bootstrap, settings.confidence, settings.seed)
     write_table(paths.task_rows(key), rows)
     write_table(paths.dip_psnr(key), _psnr_rows(names, dip["steps"], snapshot_psnr))
@@ -61,14 +66,14 @@ def _test_names(manifest: pd.DataFrame) -> list[str]:
 
 def _restored(paths: Paths, task: str, methods: list[str]) -> dict[str, np.ndarray]:
     """{method: [m,H,W,3] in [0,1]} in the order of `methods`; m may be less than the number of test images."""
-    tensors = read_tensors(paths.restored(task))
+    arrays = read_tensors_as_arrays(paths.restored(task))
     for method in methods:
-        if not tensors[method].isfinite().all():
+        if not np.isfinite(arrays[method]).all():
             raise UserError(f"{paths.restored(task)}: method {method} has pixels that are not numbers; run `dvc repro -f restore@{task}`")
-    return {method: to_01(tensors[method]) for method in methods}
+    return {method: to_01(arrays[method]) for method in methods}
 
 
-def _oracle(clean: np.ndarray, fits: dict[str, Tensor], dip: dict, snapshot_psnr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _oracle(clean: np.ndarray, fits: dict[str, np.ndarray], dip: dict, snapshot_psnr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of each fit the image of highest PSNR, [n,H,W,3], and its step, [n].
 
     Looked for among all snapshots and, where a witness stopped the fit, its image, so that no stopping rule can be better.
@@ -76,7 +81,7 @@ def _oracle(clean: np.ndarray, fits: dict[str, Tensor], dip: dict, snapshot_psnr
     images, psnr = fits["test_snapshots"], snapshot_psnr
     steps = np.broadcast_to(np.array(dip["steps"])[:, None], psnr.shape)
     if "test_stopped" in fits:
-        images = torch.cat([images, fits["test_stopped"][None]])
+        images = np.concatenate([images, fits["test_stopped"][None]])
         psnr = np.vstack([psnr, metrics.psnr(clean, to_01(fits["test_stopped"]))])
         steps = np.vstack([steps, dip["test"]["stop_step"]])
     best, every = psnr.argmax(axis=0), np.arange(psnr.shape[1])
@@ -106,7 +111,7 @@ def _restoration_picture(rows: pd.DataFrame, clean: np.ndarray, restored: dict[s
     psnr = metrics.by_image(rows, "psnr")
     pictures = {method: restored[method][shown] for method in psnr}
     chosen = [names[index] for index in shown]
-    return result_plots.restoration_grid(clean[shown], pictures, {m: psnr[m][chosen].to_numpy() for m in psnr}, chosen)
+    return result_plots.restoration_sheet(clean[shown], pictures, {m: psnr[m][chosen].to_numpy() for m in psnr}, chosen)
 
 
 def _trace_picture(task: str, trace: pd.DataFrame, steps: list[int], psnr: np.ndarray, stops, summary: dict, names: list[str]):

@@ -1,15 +1,22 @@
 """Judge generated images against real training patches: distances, precision and recall, and a check for copies."""
 
+from __future__ import annotations
+
 import logging
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from dualprior import device, fidelity, result_plots
-from dualprior.artifacts import Paths, read_array, read_arrays, read_json, write_figure, write_json
-from dualprior.config import Config
+from dualprior.artifacts import read_array, read_arrays, read_json, write_figure, write_json
 from dualprior.errors import UserError
 from dualprior.seeding import numpy_generator
+from dualprior.settings.evaluate import Evaluate
+
+if TYPE_CHECKING:
+    from dualprior.config import Config
+    from dualprior.paths import Paths
 
 PARAMS = ("evaluate",)
 DECIMALS = 4
@@ -19,7 +26,7 @@ log = logging.getLogger(__name__)
 
 def run(config: Config, paths: Paths, key: str | None = None) -> None:
     """Writes metrics/generation.json and a plot of the distance against network calls."""
-    settings = config.evaluate
+    settings: Evaluate = config.evaluate
     generated, info = read_arrays(paths.generated), read_json(paths.generated_info)
     train, val = read_array(paths.train), read_array(paths.val)
     side = min(train.shape[1], *(images.shape[1] for images in generated.values()))

@@ -6,9 +6,12 @@ one on the part to fit, whose running error estimate says when to stop the first
 laid over every image that is kept, as the diffusion methods do.
 """
 
+from __future__ import annotations
+
 import logging
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -16,20 +19,25 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from dualprior import artifacts, device, dip, observation, stopping
-from dualprior.artifacts import Paths
-from dualprior.config import DIP, Config
 from dualprior.consistency import lay_data
-from dualprior.device import PRECISIONS
 from dualprior.observation import Observation
 from dualprior.operators import Identity, Mask, Operator
 from dualprior.seeding import ImageNoise
+from dualprior.settings.dip import DIP
+from dualprior.settings.tasks import Task
+
+if TYPE_CHECKING:
+    from dualprior.config import Config
+    from dualprior.paths import Paths
 
 PARAMS = ("dip", "tasks.{key}")
 log = logging.getLogger(__name__)
 
 
 def run(config: Config, paths: Paths, key: str | None = None) -> None:
-    settings, task, where = config.dip, config.task(key), device.pick()
+    settings: DIP = config.dip
+    task: Task = config.task(key)
+    where = device.pick()
     tensors, traces, info = {}, [], {"steps": dip.snapshot_steps(settings.steps, settings.snapshots)}
     for split in ("val", "test"):
         seen = observation.read(paths, key, task, split, where)
@@ -76,13 +84,7 @@ def fit(seen: Observation, settings: DIP, snapshot_steps: list[int]) -> FitResul
     op, y, names = seen.op, seen.y, seen.names
     if split is not None:
         op, y, names = _side_by_side(op, split.op), torch.cat([y, split.y]), names * 2
-    network = dip.build(settings.network.kind, settings.seed, names, **settings.network.model_dump(exclude={"kind"}))
-    z = dip.network_input(settings.seed, names, settings.network.input_channels, seen.size, settings.input_cell)
-    steps = dip.fit(
-        network.to(y.device), z.to(y.device), op, y,
-        steps=settings.steps, lr=settings.lr, input_noise=settings.input_noise, ema=settings.ema,
-        seed=settings.seed, autocast=PRECISIONS[settings.precision],
-    )  # fmt: skip
+    steps = dip.fit_images(dip.Recipe.of(settings.model_dump()), op, y, names, seen.size, settings.steps)
     result, wanted, begin = FitResult(stopping.StopAtMinimum()), set(snapshot_steps), time.perf_counter()
     for done in tqdm(steps, total=settings.steps, unit="step", mininterval=5, disable=None):
         whole = done.average[:count]

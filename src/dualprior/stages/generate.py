@@ -1,20 +1,26 @@
 """Stage: draw images from the diffusion model without any measurement, by DDPM and DDIM at several numbers of calls."""
 
+from __future__ import annotations
+
 import logging
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dualprior import artifacts, device, plots, pretrained, schedule
-from dualprior.artifacts import Paths
-from dualprior.config import Config
 from dualprior.denoiser import Denoiser
 from dualprior.device import Stopwatch
 from dualprior.images import to_uint8
 from dualprior.sampling import Split, ddpm_split, last, reverse
 from dualprior.seeding import ImageNoise
+from dualprior.settings.generate import Generate
+
+if TYPE_CHECKING:
+    from dualprior.config import Config
+    from dualprior.paths import Paths
 
 PARAMS = ("generate",)
 ETA = {"ddpm": 1.0, "ddim": 0.0}
@@ -24,7 +30,8 @@ log = logging.getLogger(__name__)
 
 @torch.no_grad()
 def run(config: Config, paths: Paths, key: str | None = None) -> None:
-    settings, where = config.generate, device.pick()
+    settings: Generate = config.generate
+    where = device.pick()
     model = pretrained.load(paths, where)
     pictures, info = {}, {}
     batches = torch.arange(settings.images).split(BATCH)
@@ -39,7 +46,7 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
             log.info("%s: %.3f s an image", name, watch.seconds)
     artifacts.write_arrays(paths.generated, pictures)
     artifacts.write_json(paths.generated_info, info)
-    artifacts.write_figure(paths.generate_plot, plots.generation_grid(pictures))
+    artifacts.write_figure(paths.generate_plot, plots.generation_sheet(pictures))
 
 
 def draw(denoise: Denoiser, grid: np.ndarray, split: Split, seed: int, images: Tensor, size: int, where: torch.device) -> Tensor:

@@ -1,33 +1,38 @@
 """prepare: photographs to training patches, validation crops and test crops, with a manifest and a contact sheet."""
 
+from __future__ import annotations
+
 import hashlib
 import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from dualprior import artifacts, data
-from dualprior.artifacts import Paths
-from dualprior.config import Config
 from dualprior.errors import UserError
 from dualprior.images import read_photograph
 from dualprior.seeding import numpy_generator
+from dualprior.settings.data import Data
+from dualprior.sheets import Panel, sheet
+
+if TYPE_CHECKING:
+    from dualprior.config import Config
+    from dualprior.paths import Paths
 
 PARAMS = ("data",)
 log = logging.getLogger(__name__)
 
-# The contact sheet: pieces in a row, training patches shown; width and height of a piece and of a heading, inches.
-SHEET_COLUMNS, SHEET_PATCHES = 12, 24
-CELL, HEADING = (1.25, 1.6), 0.45
+SHEET_COLUMNS, SHEET_PATCHES = 12, 24  # the contact sheet: pieces in a row, training patches shown
 
 
 def run(config: Config, paths: Paths, key: str | None = None) -> None:
-    settings = config.data
+    settings: Data = config.data
     photographs = _photographs(settings, paths.root)
     pieces = cut(photographs, settings)
     tables = {split: manifest(split, crops) for split, crops in pieces.items()}
@@ -43,7 +48,7 @@ def _listed(names: list[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
-def cut(photographs: dict[str, list[data.Photograph]], settings) -> dict[str, list[data.Crop]]:
+def cut(photographs: dict[str, list[data.Photograph]], settings: Data) -> dict[str, list[data.Crop]]:
     """The pieces of each split: training patches, then validation and test crops."""
 
     def rng(split):
@@ -59,7 +64,7 @@ def cut(photographs: dict[str, list[data.Photograph]], settings) -> dict[str, li
 # --- sources ---------------------------------------------------------------------------------------------------
 
 
-def _photographs(settings, root: Path) -> dict[str, list[data.Photograph]]:
+def _photographs(settings: Data, root: Path) -> dict[str, list[data.Photograph]]:
     if settings.source == "folder":
         found = _survey(root / Path(settings.folder).expanduser(), settings)
         return data.split_photographs(found, {"val": settings.val_images, "test": settings.test_images}, settings.seed)
@@ -69,11 +74,11 @@ def _photographs(settings, root: Path) -> dict[str, list[data.Photograph]]:
     }
 
 
-def _measured(name: str, files: tuple[Path, ...], pixels: Sequence[np.ndarray], settings) -> data.Photograph:
+def _measured(name: str, files: tuple[Path, ...], pixels: Sequence[np.ndarray], settings: Data) -> data.Photograph:
     return data.measured(name, files, pixels, settings.scales, settings.image_size, settings.patch_size)
 
 
-def _survey(folder: Path, settings) -> list[data.Photograph]:
+def _survey(folder: Path, settings: Data) -> list[data.Photograph]:
     """Every usable photograph below `folder`, named by its path in it. What is skipped is logged with the reason.
 
     Raises UserError for a folder that is missing or holds no usable photograph, and for a photograph too small.
@@ -145,22 +150,12 @@ def contact_sheet(pieces: dict[str, list[data.Crop]], tables: dict[str, pd.DataF
         "val": "Validation crops",
         "test": "Test crops",
     }
-    rows = {split: -(-len(indices) // SHEET_COLUMNS) for split, indices in shown.items()}
-    width, height = SHEET_COLUMNS * CELL[0], sum(HEADING + count * CELL[1] for count in rows.values())
-    figure, top = Figure(figsize=(width, height)), height
-    for split, indices in shown.items():
-        top -= HEADING
-        figure.text(0.1 / width, top / height, titles[split], fontsize=12, fontweight="bold", va="bottom")
-        for place, index in enumerate(indices):
-            row, column = divmod(place, SHEET_COLUMNS)
-            left, bottom = column * CELL[0] + 0.05, top - (row + 1) * CELL[1]
-            axis = figure.add_axes((left / width, bottom / height, (CELL[0] - 0.1) / width, (CELL[0] - 0.1) / height))
-            axis.set_axis_off()
-            axis.imshow(pieces[split][index].pixels, interpolation="nearest")
-            name = tables[split]["image"][index].removeprefix(f"{split}_")
-            axis.set_title(f"{_short(name)}\nscale {pieces[split][index].scale:g}", fontsize=7)
-        top -= rows[split] * CELL[1]
-    return figure
+    blocks = {titles[split]: [_panel(tables[split]["image"][i], pieces[split][i]) for i in indices] for split, indices in shown.items()}
+    return sheet(blocks, SHEET_COLUMNS, side=1.15, above=0.0, below=0.4, font=7)
+
+
+def _panel(name: str, crop: data.Crop) -> Panel:
+    return Panel(crop.pixels, below=f"{_short(name.partition('_')[2])}\nscale {crop.scale:g}")
 
 
 def _short(text: str, width: int = 20) -> str:

@@ -4,21 +4,29 @@ Every setting is chosen on validation images; the only clean images this stage r
 are not among its dependencies.
 """
 
+from __future__ import annotations
+
 import itertools
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from dualprior import artifacts, device, problem
-from dualprior.artifacts import Paths
-from dualprior.config import DIP, Config
-from dualprior.device import PRECISIONS
+from dualprior import artifacts, device, pretrained, problem
+from dualprior.dip import Recipe
 from dualprior.images import to_unit
 from dualprior.methods import Method, catalogue
 from dualprior.problem import CoupledSettings, Estimate, Problem, rmse
+from dualprior.settings.dip import DIP
+from dualprior.settings.restore import Coupled, Hybrid, Restore
+from dualprior.settings.tasks import Task
+
+if TYPE_CHECKING:
+    from dualprior.config import Config
+    from dualprior.paths import Paths
 
 PARAMS = ("restore", "hybrid", "dip", "tasks.{key}")
 log = logging.getLogger(__name__)
@@ -27,14 +35,18 @@ log = logging.getLogger(__name__)
 @torch.no_grad()
 def run(config: Config, paths: Paths, key: str | None = None) -> None:
     """key: the task."""
-    where, seed = device.pick(), config.restore.seed
+    settings: Restore = config.restore
+    hybrid: Hybrid = config.hybrid
+    task: Task = config.task(key)
+    where = device.pick()
     clean = to_unit(artifacts.read_array(paths.val)).to(where)
-    val, test = (problem.load(paths, key, config.task(key), split, seed, where) for split in ("val", "test"))
-    few = problem.first(test, config.restore.full.images)
-    coupled = coupled_settings(config, val, clean)
+    model = pretrained.load(paths, where)
+    val, test = (problem.load(paths, key, task, split, settings.seed, model, where) for split in ("val", "test"))
+    few = problem.first(test, settings.full.images)
+    coupled = coupled_settings(hybrid.coupled, config.dip, val, clean)
     _warm_up(test)
     done_val, done = {}, {}
-    for name, method in catalogue(val, config.restore, config.hybrid, coupled).items():
+    for name, method in catalogue(val, settings, hybrid, coupled).items():
         if method.test_only:
             _warm_up(few)
             done[name] = method.run(few, done_val, **{k: v[0] for k, v in method.rounds[0].items()})
@@ -44,8 +56,7 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
         done_val[name] = _with_error(best, spread)
         done[name] = _with_error(replace(method.run(test, done, **best.setting), setting=best.setting), spread)
         log.info("%s: %s chose %s, %.2f dB on validation", key, name, best.setting or "nothing", _psnr(best.x, clean))
-    methods = catalogue(test, config.restore, config.hybrid, coupled)
-    _write(paths, key, config.restore.seed, methods, done)
+    _write(paths, key, settings.seed, catalogue(test, settings, hybrid, coupled), done)
 
 
 def _warm_up(given: Problem) -> None:
@@ -53,22 +64,11 @@ def _warm_up(given: Problem) -> None:
     given.denoise(given.blank(), 1.0)
 
 
-def coupled_settings(config: Config, val: Problem, clean: Tensor) -> CoupledSettings:
+def coupled_settings(coupled: Coupled, dip: DIP, val: Problem, clean: Tensor) -> CoupledSettings:
     """The DIP's settings with the denoiser's; the expected error at each snapshot comes from validation images."""
-    dip: DIP = config.dip
     errors = [float(rmse(x, clean).square().mean().sqrt()) for x in val.fits.snapshots]
-    return CoupledSettings(
-        **config.hybrid.coupled.model_dump(),
-        seed=dip.seed,
-        kind=dip.network.kind,
-        network=dip.network.model_dump(exclude={"kind"}),
-        lr=dip.lr,
-        input_noise=dip.input_noise,
-        input_cell=dip.input_cell,
-        ema=dip.ema,
-        autocast=PRECISIONS[dip.precision],
-        expected_error=tuple(zip(val.fits.steps, errors, strict=True)),
-    )
+    expected = tuple(zip(val.fits.steps, errors, strict=True))
+    return CoupledSettings(**coupled.model_dump(), recipe=Recipe.of(dip.model_dump()), expected_error=expected)
 
 
 def choose(method: Method, val: Problem, past: dict[str, Estimate], clean: Tensor) -> Estimate:

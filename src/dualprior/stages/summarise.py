@@ -1,13 +1,21 @@
 """Bring all tasks together: one table of rows, one summary, the claims judged, and the pictures of the result."""
 
+from __future__ import annotations
+
 import functools
 import logging
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from dualprior import claims, metrics, result_plots, tables
-from dualprior.artifacts import Paths, read_table, write_figure, write_json, write_table, write_text
-from dualprior.config import Config
+from dualprior.artifacts import read_table, write_figure, write_json, write_table, write_text
+from dualprior.settings.evaluate import Evaluate
+from dualprior.settings.tasks import Task
+
+if TYPE_CHECKING:
+    from dualprior.config import Config
+    from dualprior.paths import Paths
 
 PARAMS = ("evaluate", "tasks")
 
@@ -16,12 +24,13 @@ log = logging.getLogger(__name__)
 
 def run(config: Config, paths: Paths, key: str | None = None) -> None:
     """Reads every task's rows; writes summary.json, per_image.csv, claims.json, results.md and two plots."""
-    names, settings = config.task_names(), config.evaluate
+    settings: Evaluate = config.evaluate
+    tasks: dict[str, Task] = {name: config.task(name) for name in config.task_names()}
     bootstrap = {"resamples": settings.bootstrap, "confidence": settings.confidence, "seed": settings.seed}
-    by_task = {name: read_table(paths.task_rows(name)) for name in names}
+    by_task = {name: read_table(paths.task_rows(name)) for name in tasks}
     summary = {name: metrics.summarise(rows, **bootstrap) for name, rows in by_task.items()}
     rows = pd.concat(by_task.values())
-    denoising = {name: config.task(name).operator == "identity" for name in names}
+    denoising = {name: task.operator == "identity" for name, task in tasks.items()}
     judged = claims.judge(rows, denoising, functools.partial(metrics.bootstrap_mean, **bootstrap))
 
     write_table(paths.per_image, rows)

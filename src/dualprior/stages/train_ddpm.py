@@ -3,20 +3,27 @@
 Reads training patches and, for the curve only, validation crops. Never the measurement settings.
 """
 
+from __future__ import annotations
+
 import logging
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
 from dualprior import artifacts, device, plots, pretrained, schedule
-from dualprior.artifacts import CheckpointFolder, Paths
-from dualprior.config import Config
+from dualprior.artifacts import CheckpointFolder
 from dualprior.denoiser import Denoiser
 from dualprior.images import to_unit
 from dualprior.seeding import ImageNoise
+from dualprior.settings.ddpm import DDPM
 from dualprior.training import TrainState, check_finite, train
+
+if TYPE_CHECKING:
+    from dualprior.config import Config
+    from dualprior.paths import Paths
 
 PARAMS = ("ddpm",)
 VALIDATION_LEVELS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
@@ -24,10 +31,11 @@ log = logging.getLogger(__name__)
 
 
 def run(config: Config, paths: Paths, key: str | None = None) -> None:
-    ddpm, where = config.ddpm, device.pick()
+    ddpm: DDPM = config.ddpm
+    where = device.pick()
     torch.manual_seed(ddpm.seed)
     network = ddpm.network.model_dump()
-    denoiser = pretrained.build(network, ddpm.prediction, ddpm.training.precision).to(where)
+    denoiser = pretrained.build(network, ddpm.prediction, ddpm.training.precision, where)
     state = TrainState.fresh(denoiser, ddpm.training.lr)
     patches = torch.from_numpy(artifacts.read_array(paths.train)).permute(0, 3, 1, 2)
     val = to_unit(artifacts.read_array(paths.val)).to(where)
@@ -42,7 +50,7 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     log.info("validation PSNR of the averaged weights: %s", final)
 
 
-def _train(state: TrainState, patches: torch.Tensor, val: torch.Tensor, ddpm, folder: CheckpointFolder):
+def _train(state: TrainState, patches: torch.Tensor, val: torch.Tensor, ddpm: DDPM, folder: CheckpointFolder):
     """Train to the end from wherever the checkpoint stands; the two curves as lists of rows."""
     settings = ddpm.training
     levels = schedule.noise_levels(**ddpm.schedule.model_dump())

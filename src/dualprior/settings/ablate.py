@@ -1,0 +1,16 @@
+"""The values of the published ablations: section `ablate`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from dualprior.settings.base import Count, Positive, Section
+
+
+class Ablate(Section):
+    tasks: Annotated[tuple[str, ...], Field(min_length=1)]
+    start_level: Annotated[tuple[Positive, ...], Field(min_length=2)]
+    dip_steps: Annotated[tuple[Count, ...], Field(min_length=2)]
+    calls: Annotated[tuple[Count, ...], Field(min_length=2)]
+    data_weight: Annotated[tuple[Positive, ...], Field(min_length=2)]
+    start_kind: Annotated[tuple[Literal["dip", "input", "pinv", "bicubic", "blurred", "one_step"], ...], Field(min_length=2)]

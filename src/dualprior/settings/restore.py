@@ -1,0 +1,45 @@
+"""The settings tried for the restorers: sections `restore` and `hybrid`."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from dualprior.settings.base import Count, NonNegative, Number, Positive, Section, Seed, Whole
+
+
+class DDPMGrid(Section):
+    calls: Annotated[tuple[Annotated[Whole, Field(ge=1, le=100)], ...], Field(min_length=1)]
+    zetas: Annotated[tuple[Annotated[Number, Field(ge=0, le=1)], ...], Field(min_length=1)]
+    data_weights: Annotated[tuple[Positive, ...], Field(min_length=1)]
+
+
+class MeanOf(Section):
+    samples: Annotated[Whole, Field(ge=2)]
+    calls: Count
+
+
+class FullChain(Section):
+    calls: Annotated[Whole, Field(ge=2)]
+    images: Count
+
+
+class Restore(Section):
+    seed: Seed
+    ddpm: DDPMGrid
+    mean: MeanOf
+    full: FullChain
+    one_step_levels: Annotated[tuple[Positive, ...], Field(min_length=1)]
+
+
+class Coupled(Section):
+    beta: NonNegative
+    refresh: Count
+    level_scale: Positive
+    steps: Annotated[Whole, Field(ge=2)]
+
+
+class Hybrid(Section):
+    start_scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    calls: Annotated[tuple[Count, ...], Field(min_length=1)]
+    data_weight: Positive
+    coupled: Coupled
