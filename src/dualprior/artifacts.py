@@ -1,8 +1,8 @@
 """How artefacts are read and written.
 
 A write is atomic: a temporary name in the same folder, then `os.replace`, so a reader sees the old file or
-the new one and never half of one. A missing input is a `MissingArtefact`. torch and pandas are imported by the
-functions that need them: a stage that does without starts seconds sooner.
+the new one and never half of one. A missing input is a `MissingArtefact`. torch is imported by the functions that
+need it: a stage that does without starts seconds sooner.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 
 import filelock
 import numpy as np
+import pandas as pd
 import safetensors.numpy
 
 from dualprior.errors import MissingArtefact, UserError
 
 if TYPE_CHECKING:
-    import pandas as pd
     import torch
 
 # --- reading -----------------------------------------------------------------------------------------------
@@ -80,8 +80,6 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 def read_table(path: Path) -> pd.DataFrame:
     """One .csv table."""
-    import pandas as pd
-
     with _reading(path):
         return pd.read_csv(path)
 

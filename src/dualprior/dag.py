@@ -69,8 +69,8 @@ def maker(root: Path, path: Path) -> str | None:
 
 def mermaid(stages: list[Stage]) -> str:
     """The graph as a Mermaid block for Markdown, the stages of a matrix drawn as one."""
-    maker = {out: stage.name for stage in stages for out in stage.outs}
-    edges = dict.fromkeys((maker[dep], stage.name) for stage in stages for dep in stage.deps if dep in maker)
+    makers = {out: stage.name for stage in stages for out in stage.outs}
+    edges = dict.fromkeys((makers[dep], stage.name) for stage in stages for dep in stage.deps if dep in makers)
     count = Counter(stage.name for stage in stages)
     nodes = [f'    {name}["{name} × {n}"]' if n > 1 else f"    {name}" for name, n in count.items()]
     return "\n".join(["```mermaid", "flowchart LR", *nodes, *(f"    {a} --> {b}" for a, b in edges), "```"])
@@ -181,9 +181,10 @@ def _imports(file: Path, name: str) -> list[str]:
 
 
 def _executed(tree: ast.AST) -> Iterator[ast.AST]:
-    """Every node but those below `if TYPE_CHECKING:`."""
+    """Every node but those that only type checkers read."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            yield from _executed(ast.Module(node.orelse, []))
             continue
         yield node
         yield from _executed(node)

@@ -1,11 +1,15 @@
 """The machine a stage runs on (a setting of the environment, never a tracked parameter), its arithmetic and its clock."""
 
+import logging
 import os
 import time
+from functools import cache
 
 import torch
 
 from dualprior.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 def pick() -> torch.device:
@@ -31,14 +35,25 @@ def autocast_type(precision: str, device: torch.device) -> torch.dtype | None:
     bfloat16 is for where the processor has instructions for it; elsewhere it is emulated, about a hundred times slower
     than float32 (1.4 against 120 GFLOP/s in a matrix product on two AVX2 cores), so float32 takes its place.
     """
-    if precision == "float32" or (device.type == "cpu" and not cpu_has_bfloat16()):
+    if precision == "float32":
+        return None
+    if not has_bfloat16(device):
+        _say_float32(device.type)
         return None
     return torch.bfloat16
 
 
-def cpu_has_bfloat16() -> bool:
-    """Whether some instruction set of this processor multiplies bfloat16 (AVX-512 BF16, AMX and the like)."""
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the processor itself multiplies bfloat16: AVX-512 BF16, AMX and the like, or a GPU since Ampere."""
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            return torch.cuda.is_bf16_supported(including_emulation=False)
     return any(has for name, has in torch.cpu.get_capabilities().items() if name.endswith("bf16"))
+
+
+@cache
+def _say_float32(device: str) -> None:
+    log.info("computing in float32, as this %s has no bfloat16 of its own", device)
 
 
 class Stopwatch:

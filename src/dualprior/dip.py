@@ -5,7 +5,7 @@ measured values. The loss is a mean over values and a sum over images, so each f
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -47,8 +47,8 @@ class Recipe:
     def of(cls, values: Mapping) -> "Recipe":
         """From the parameter section `dip` as a plain mapping; what a recipe has no use for is left out."""
         network = dict(values["network"])
-        rest = {name: values[name] for name in ("seed", "input_cell", "lr", "input_noise", "ema", "precision")}
-        return cls(kind=network.pop("kind"), network=network, **rest)
+        flat = {**values, "kind": network.pop("kind"), "network": network}
+        return cls(**{field.name: flat[field.name] for field in fields(cls)})
 
 
 def fit_images(

@@ -104,7 +104,7 @@ def ablation(table: pd.DataFrame, knob: str) -> Figure:
     numeric = pd.api.types.is_numeric_dtype(values)
     places = {value: value if numeric else i for i, value in enumerate(values.unique())}
     kinds = list(table["series"].unique())
-    colours, markers = dict(zip(kinds, SERIES, strict=False)), dict(zip(kinds, "oDsv^Px", strict=False))
+    colours, markers = dict(zip(kinds, SERIES, strict=False)), dict(zip(kinds, "oDsv^Ph", strict=False))
     style = {"hue": "series", "palette": colours, "style": "series", "markers": markers, "dashes": False, "errorbar": None}
     table = table.assign(place=values.map(places))
     for ax, task in zip(axes[0], tasks, strict=True):

@@ -34,6 +34,7 @@ def save(paths: Paths, denoiser: Denoiser, network: dict, precision: str, kind: 
         "network": network,
         "prediction": denoiser.prediction,
         "precision": precision,
+        "arithmetic": str(denoiser.autocast or torch.float32).removeprefix("torch."),  # what training really used
         "schedule": {"kind": kind, "timesteps": timesteps},
     }
     artifacts.write_json(paths.model_config, description)

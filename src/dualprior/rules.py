@@ -156,7 +156,7 @@ class WindowedVariance:
         if len(self._recent) == self.window:
             mean_power = (self._sum / self.window).square().mean((1, 2, 3))
             variance = self._squares / self.window - mean_power  # mean |x - m|^2 = mean |x|^2 - |m|^2
-            self.pick.offer(seen.step, variance.to(seen.residual), seen.average)
+            self.pick.offer(seen.step, variance.clamp(min=0).to(seen.residual), seen.average)
 
 
 @dataclass

@@ -76,16 +76,18 @@ def test_closure_follows_every_form_of_import(tmp_path):
             "__init__.py": "constant = 1\n",
             "sub/__init__.py": '"""Nothing happens here."""\n',
             "sub/start.py": "import numpy\nimport pkg.a\nfrom pkg import b, constant\nfrom . import near\nfrom ..up import thing\n",
-            "a.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import pkg.unused\ndef f():\n    from pkg.late import x\n",
+            "a.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import pkg.unused\nelse:\n    import pkg.real\n"
+            "def f():\n    from pkg.late import x\n",
             "b.py": "from pkg.sub.start import y\n",
             "late.py": "",
+            "real.py": "",
             "up.py": "",
             "sub/near.py": "",
             "unused.py": "",
         },
     )
     found = dag.import_closure("pkg.sub.start", tmp_path / "src")
-    names = ["__init__", "a", "b", "late", "sub/near", "sub/start", "up"]
+    names = ["__init__", "a", "b", "late", "real", "sub/near", "sub/start", "up"]
     assert found == [f"src/pkg/{name}.py" for name in names]
 
 

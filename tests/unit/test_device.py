@@ -1,6 +1,7 @@
 """The device is a setting of the machine."""
 
 import time
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -41,4 +42,10 @@ def test_bfloat16_is_for_processors_that_have_it(monkeypatch, capabilities, fast
     cpu = torch.device("cpu")
     assert device.autocast_type("bfloat16", cpu) == (torch.bfloat16 if fast else None)
     assert device.autocast_type("float32", cpu) is None
-    assert device.autocast_type("bfloat16", torch.device("cuda")) == torch.bfloat16
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_bfloat16_is_for_gpus_that_have_it(monkeypatch, fast):
+    monkeypatch.setattr(torch.cuda, "device", lambda where: nullcontext())
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: fast or including_emulation)
+    assert device.autocast_type("bfloat16", torch.device("cuda")) == (torch.bfloat16 if fast else None)

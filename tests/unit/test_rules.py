@@ -92,9 +92,7 @@ def test_rules_that_need_the_noise_level_refuse_to_do_without(rule, sigma_y):
 def windows(outputs, width):
     """Variance of every full window, written out: {last step: [n]}."""
     x = outputs.double().flatten(2)  # [steps, n, d]
-    return {
-        end: ((x[end - width : end] - x[end - width : end].mean(0)) ** 2).mean((0, 2)) for end in range(width, len(x) + 1)
-    }
+    return {end: ((x[end - width : end] - x[end - width : end].mean(0)) ** 2).mean((0, 2)) for end in range(width, len(x) + 1)}
 
 
 @pytest.mark.parametrize("width", [2, 5, 12])
@@ -116,10 +114,17 @@ def test_windowed_variance_survives_a_large_common_brightness():
 
 
 def test_windowed_variance_is_patient():
-    still, loud = torch.zeros(1, 1, 1, 2, 2), trajectory(6, 1, 2)
-    outputs = torch.cat([loud[:3], 1e-2 * loud, still.expand(6, -1, -1, -1, -1)])
-    assert feed(WindowedVariance(2, patience=50), outputs).step.item() == 11  # two still outputs
-    assert feed(WindowedVariance(2, patience=3), outputs).step.item() < 10
+    loud, still = trajectory(8, 1, 2), torch.zeros(4, 1, 1, 2, 2)
+    outputs = torch.cat([loud[:3], 1e-2 * loud[:2], loud[3:], still])  # quiet at step 5, still from step 12
+    assert feed(WindowedVariance(2, patience=50), outputs).step.item() == 12
+    assert feed(WindowedVariance(2, patience=3), outputs).step.item() == 5
+
+
+def test_a_fit_that_stands_still_is_stopped_at_its_first_window():
+    """As with an image of one colour: every variance is 0, never a rounding error below it."""
+    pick = feed(WindowedVariance(3), torch.full((9, 2, 1, 2, 2), 0.3))
+    assert pick.step.tolist() == [3, 3]
+    assert pick.score.tolist() == [0.0, 0.0]
 
 
 def test_a_fit_shorter_than_the_window_is_refused_and_never_decided():
