@@ -48,34 +48,30 @@ def record(paths: Paths, stage_id: str, scratch: Path) -> None:
         _put(paths.timing, stage_id, round(seconds_so_far(), 1))
         _put(paths.memory, stage_id, round(peak_mib()))
         if "torch" in sys.modules:  # not worth seconds of import
-            write_json(paths.machine, machine())
+            _put(paths.machine, stage_id, machine())
 
 
-def _put(path: Path, stage_id: str, value: float) -> None:
+def _put(path: Path, stage_id: str, value: float | str) -> None:
     known = read_json(path) if path.exists() else {}
     write_json(path, dict(sorted({**known, stage_id: value}.items())))
 
 
-def machine() -> dict:
-    """What the stages run on: device, processor, cores, whether it multiplies bfloat16, torch's version."""
+def machine() -> str:
+    """What this process ran on: processor or GPU, threads, whether it has bfloat16 of its own, torch's version."""
     import torch
 
-    from dualprior import device
+    from dualprior.device import has_bfloat16
 
-    where = device.pick()
-    has_bfloat16 = device.autocast_type("bfloat16", where) is not None
-    return {
-        "device": torch.cuda.get_device_name(where) if where.type == "cuda" else where.type,
-        "processor": torch.cpu.get_capabilities().get("cpu_name") or platform.machine(),
-        "cores": psutil.cpu_count(),
-        "bfloat16": has_bfloat16,
-        "torch": torch.__version__,
-    }
+    where = torch.device("cuda" if torch.cuda.is_initialized() else "cpu")
+    known = torch.cpu.get_capabilities().get("cpu_name") or platform.processor() or platform.machine()
+    name = torch.cuda.get_device_name() if where.type == "cuda" else f"{known} with {torch.get_num_threads()} threads"
+    return f"{name}, {'with' if has_bfloat16(where) else 'without'} bfloat16, torch {torch.__version__}"
 
 
 def table(paths: Paths) -> str:
-    """Markdown: for each stage its runs, their seconds together and the largest memory; beneath it the machine."""
-    seconds, memory, where = (read_json(path) for path in (paths.timing, paths.memory, paths.machine))
+    """Markdown: for each stage its runs, their seconds together and the largest memory; beneath it the machines."""
+    seconds, memory = read_json(paths.timing), read_json(paths.memory)
+    machines = dict.fromkeys(read_json(paths.machine).values()) if paths.machine.exists() else {}
     groups: dict[str, list[str]] = defaultdict(list)
     for stage_id in seconds:
         groups[stage_id.partition("@")[0]].append(stage_id)
@@ -84,6 +80,6 @@ def table(paths: Paths) -> str:
         peak = max(memory.get(stage_id, 0) for stage_id in ids)
         lines.append(f"| {name} | {len(ids)} | {sum(seconds[i] for i in ids):.0f} | {peak} |")
     lines.append(f"| all | {len(seconds)} | {sum(seconds.values()):.0f} | {max(memory.values(), default=0)} |")
-    arithmetic = "bfloat16" if where["bfloat16"] else "float32, as the processor has no bfloat16"
-    lines += ["", f"Run on {where['device']}: {where['processor']}, {where['cores']} cores, {arithmetic}; torch {where['torch']}."]
+    if machines:
+        lines += ["", f"Run on {'; '.join(machines)}."]
     return "\n".join(lines)

@@ -151,7 +151,6 @@ CLAIM = {"value": 0.1, "lo": -0.1, "hi": 0.3, "goal": 0.5, "holds": False, "riva
 def test_readme_takes_its_tables_from_the_metrics(cli, little):
     write_json(little / "metrics/timing.json", {"prepare": 2.0})
     write_json(little / "metrics/memory.json", {"prepare": 300})
-    write_json(little / "metrics/machine.json", {"device": "cpu", "processor": "Ox", "cores": 2, "bfloat16": True, "torch": "9.1"})
     write_json(
         little / "metrics/claims.json", {"hybrid_gain_db_sr4": CLAIM, "hybrid_vs_control_db_sr4": CLAIM, "stopping_gap_sr4_db": CLAIM}
     )

@@ -32,6 +32,9 @@ def test_every_stage_is_timed(smoke):
     workspace, outcome = smoke
     for name in ("timing", "memory"):
         assert set(ran(outcome.out)) <= json.loads((workspace.root / f"metrics/{name}.json").read_text()).keys()
+    machines = json.loads((workspace.root / "metrics/machine.json").read_text())
+    assert {"train_ddpm", "fit_dip@sr4"} <= machines.keys()
+    assert not {"prepare", "evaluate@sr4", "summarise"} & machines.keys()
 
 
 def test_every_declared_parameter_is_read(smoke):

@@ -92,7 +92,9 @@ def test_a_missing_input_names_the_stage_that_makes_it_where_that_is_known():
     assert str(MissingArtefact(Path("a.npy"), "prepare")).startswith("a.npy is missing: stage prepare has not run; run `dvc repro`")
 
 
-@pytest.mark.parametrize("read", [artifacts.read_json, artifacts.read_tensors, artifacts.read_array, artifacts.read_arrays])
+@pytest.mark.parametrize(
+    "read", [artifacts.read_json, artifacts.read_tensors, artifacts.read_tensors_as_arrays, artifacts.read_array, artifacts.read_arrays]
+)
 def test_a_damaged_input_is_one_line(tmp_path, read):
     file = tmp_path / "file"
     file.write_bytes(b"\x93not what it should be\n\n\xff")

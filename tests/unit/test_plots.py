@@ -98,6 +98,8 @@ def test_ablation_names_the_best_setting_of_each_task(values):
     figure = plots.ablation(table, "start_level")
     assert f"sr4: best at {values[-1]}, 27.00 dB" in texts(figure)
     assert sorted(figure.axes[0].lines[0].get_ydata()) == [25.0, 26.0, 27.0]
+    intervals = {tuple(segment[:, 1]) for segment in figure.axes[0].collections[0].get_segments()}
+    assert intervals == {(24.5, 25.5), (25.5, 26.5), (26.5, 27.5)}
     render(figure)
 
 

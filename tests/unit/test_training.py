@@ -36,6 +36,15 @@ def advance(state, count, **changes):
     return [next(steps) for _ in range(count)]
 
 
+def test_training_in_bfloat16_follows_that_in_float32():
+    """Emulated where the processor has none, so this runs everywhere."""
+    exact, rounded = (TrainState.fresh(Denoiser(tiny.unet(), "v", autocast), 1e-3) for autocast in (None, torch.bfloat16))
+    losses = [[float(step.loss) for step in advance(state, 3)] for state in (exact, rounded)]
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+    assert weights(rounded.denoiser).dtype == torch.float32
+
+
 @pytest.mark.parametrize(
     ("step", "decay", "factor"),
     [
