@@ -82,10 +82,11 @@ def test_fitting_never_imports_torchs_compiler():
 def test_a_fit_in_bfloat16_follows_the_one_in_float32():
     """Emulated where the processor has none, so this runs everywhere."""
     op, y = measurement("identity")
-    exact, rounded = (fit(NAMES, op, y, steps=5, autocast=autocast) for autocast in (None, torch.bfloat16))
+    exact, rounded = (fit(NAMES, op, y, steps=3, autocast=autocast) for autocast in (None, torch.bfloat16))
     assert rounded[-1].average.dtype == torch.float32
     assert not torch.equal(rounded[-1].average, exact[-1].average)
-    torch.testing.assert_close(rounded[-1].average, exact[-1].average, rtol=0, atol=0.1)
+    gap = (rounded[-1].average - exact[-1].average).square().mean().sqrt()
+    assert gap < 0.2 * exact[-1].average.square().mean().sqrt()
 
 
 def test_a_fit_does_not_depend_on_batch_mates_or_their_order():
