@@ -50,7 +50,7 @@ class Pick:
     image: Tensor | None = None  # [n, C, H, W]
     decided: Tensor | None = None  # [n] bool
 
-    def begin(self, image: Tensor) -> None:
+    def _begin(self, image: Tensor) -> None:
         if self.step is None:
             count = len(image)
             self.step = torch.zeros(count, dtype=torch.int64, device=image.device)
@@ -60,14 +60,18 @@ class Pick:
 
     def offer(self, step: int, score: Tensor, image: Tensor) -> None:
         """score: [n], lower is better; a NaN never wins."""
-        self.begin(image)
+        self._begin(image)
         self._take((score < self.score) & ~self.decided, step, score, image)
         if self.patience is not None:
             self.decided |= step - self.step >= self.patience
 
+    def follow(self, step: int, image: Tensor) -> None:
+        """Take this step for every image not yet decided, as each step is better than the one before."""
+        self.offer(step, image.new_full((len(image),), -float(step)), image)
+
     def settle(self, where: Tensor, step: int, image: Tensor) -> None:
         """Decide the images of `where` [n] for this step."""
-        self.begin(image)
+        self._begin(image)
         where = where & ~self.decided
         self._take(where, step, torch.zeros_like(self.score), image)
         self.decided |= where
@@ -85,7 +89,7 @@ class Last:
     pick: Pick = field(default_factory=Pick)
 
     def update(self, seen: Seen) -> None:
-        self.pick.offer(seen.step, torch.full_like(seen.residual, -float(seen.step)), seen.average)
+        self.pick.follow(seen.step, seen.average)
 
 
 @dataclass
@@ -97,7 +101,7 @@ class FixedStep:
 
     def update(self, seen: Seen) -> None:
         if seen.step <= self.step:
-            self.pick.offer(seen.step, torch.full_like(seen.residual, -float(seen.step)), seen.average)
+            self.pick.follow(seen.step, seen.average)
 
 
 @dataclass
@@ -116,7 +120,7 @@ class Discrepancy:
         _check_noise(self.sigma_y, "the discrepancy principle")
 
     def update(self, seen: Seen) -> None:
-        self.pick.offer(seen.step, torch.full_like(seen.residual, -float(seen.step)), seen.average)
+        self.pick.follow(seen.step, seen.average)
         self.pick.settle(seen.residual <= self.factor * self.sigma_y**2, seen.step, seen.average)
 
 

@@ -36,10 +36,12 @@ def test_restoration_sheet_shows_every_method_in_order_with_its_psnr_and_the_cle
     psnr = {"input": np.array([20.0, 21.0]), "dip_oracle": np.array([28.0, 30.0]), "hybrid": np.array([27.0, 29.123])}
     figure = result_plots.restoration_sheet(clean, restored, psnr, ["a", "b"], columns=3)
     (ax,) = figure.axes
-    heading, *captions = [text.get_text() for text in ax.texts][:9]
-    assert heading == "a"
-    assert captions[::2] == ["input", "dip_oracle (sees clean)", "hybrid", "clean"]
-    assert captions[1::2] == ["20.00 dB", "28.00 dB", "27.00 dB", ""]
+    said = [text.get_text() for text in ax.texts]  # of each block its name, then above and below every picture
+    for block, expected in (("a", ["20.00 dB", "28.00 dB", "27.00 dB", ""]), ("b", ["21.00 dB", "30.00 dB", "29.12 dB", ""])):
+        captions = said[said.index(block) + 1 :][:8]
+        assert captions[::2] == ["input", "dip_oracle (sees clean)", "hybrid", "clean"]
+        assert captions[1::2] == expected
+    assert len(said) == 18
     weights = {text.get_text(): text.get_fontweight() for text in ax.texts}
     assert [weights[psnr] for psnr in ("20.00 dB", "28.00 dB", "27.00 dB", "29.12 dB")] == ["normal", "normal", "bold", "bold"]
     np.testing.assert_array_equal(ax.images[6].get_array(), restored["hybrid"][1])

@@ -35,8 +35,7 @@ def test_table_adds_up_the_runs_of_a_stage(tmp_path):
     write_json(paths.timing, {"fit_dip@a": 10.0, "fit_dip@b": 20.4, "prepare": 3.0})
     write_json(paths.memory, {"fit_dip@a": 500, "fit_dip@b": 700, "prepare": 300})
     lines = usage.table(paths).splitlines()
-    assert lines[2:5] == ["| fit_dip | 2 | 30 | 700 |", "| prepare | 1 | 3 | 300 |", "| all | 3 | 33 | 700 |"]
-    assert len(lines) == 5  # no machine is known
+    assert lines[2:] == ["| fit_dip | 2 | 30 | 700 |", "| prepare | 1 | 3 | 300 |", "| all | 3 | 33 | 700 |"]  # no machine is known
 
 
 def test_every_machine_that_a_run_used_is_named_once(tmp_path):
