@@ -6,10 +6,14 @@ STAMP := $(VENV)/.installed
 # DVC runs `python src/cli.py ...`: the environment's python comes first.
 export PATH := $(BIN):$(PATH)
 
-.PHONY: repro test lint bench profile setup
+.PHONY: repro study-stopping test lint bench profile setup
 
 repro: $(STAMP)  ## every table and plot, and the README that shows them
 	$(BIN)/dvc repro
+	$(BIN)/python src/cli.py readme
+
+study-stopping: $(STAMP)  ## the wide study of stopping rules; an hour, and 10 GB of kept fits
+	$(BIN)/dvc repro studies/stopping/dvc.yaml
 	$(BIN)/python src/cli.py readme
 
 test: lint  ## everything that continuous integration checks

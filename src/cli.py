@@ -89,12 +89,24 @@ def summarise() -> None:
     _run_stage("summarise")
 
 
+@app.command()
+def study(
+    name: Annotated[str, typer.Argument(metavar="STUDY", help="A folder of studies/.")],
+    stage: Annotated[str, typer.Argument(metavar="STAGE", help="A stage of its dvc.yaml.")],
+    key: Annotated[str | None, typer.Argument(metavar="KEY", help="Which one, of a stage that is run for several.")] = None,
+) -> None:
+    """Run one stage of a study."""
+    _run_stage(stage, key, f"studies/{name}")
+
+
 @app.command("all")
-def run_all() -> None:
+def run_all(
+    study: Annotated[str | None, typer.Option("--study", metavar="STUDY", help="A study instead of the default experiment.")] = None,
+) -> None:
     """Run every stage, one after the other, without DVC; stop at the first failure."""
     from dualprior import dag
 
-    for stage in dag.read_stages(ROOT):
+    for stage in dag.read_stages(ROOT, f"studies/{study}" if study else dag.MAIN):
         print(f"Running stage '{stage.id}':", flush=True)
         code = _wait([sys.executable, __file__, *stage.arguments])
         if code:
@@ -137,20 +149,20 @@ def show_dag(
     print("\n".join(stage.id for stage in dag.read_stages(ROOT)))
 
 
-def _run_stage(name: str, key: str | None = None) -> None:
+def _run_stage(name: str, key: str | None = None, pipeline: str = ".") -> None:
     """Run one stage on this machine, then note its seconds and memory."""
     from dualprior import dag
     from dualprior.config import load_config
 
-    stage = dag.find_stage(ROOT, name, key)
-    config = load_config(ROOT / "params.yaml", stage.params)
+    stage = dag.find_stage(ROOT, name, key, pipeline)
+    config = load_config(ROOT, stage.params, pipeline)
     prepare_machine()
     from dualprior import usage
     from dualprior.paths import Paths
 
     scratch = Path(os.environ.get("DVC_ROOT", ROOT)) / ".scratch"
-    paths = Paths(ROOT, scratch / stage.id / dag.fingerprint(stage, ROOT))
-    importlib.import_module(f"dualprior.stages.{name}").run(config, paths, key)
+    paths = Paths(ROOT, scratch / pipeline / stage.id / dag.fingerprint(stage, ROOT), pipeline)
+    importlib.import_module(stage.module).run(config, paths, key)
     for section in config.unread():
         logging.warning("dvc.yaml declares the parameters '%s' for %s, which does not read them", section, stage.id)
     usage.record(paths, stage.id, scratch)

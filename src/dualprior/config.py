@@ -20,6 +20,7 @@ from dualprior.settings.dip import DIP
 from dualprior.settings.evaluate import Evaluate
 from dualprior.settings.generate import Generate
 from dualprior.settings.restore import Hybrid, Restore
+from dualprior.settings.stopping_study import StoppingStudy
 from dualprior.settings.tasks import Measure, Task
 
 
@@ -45,25 +46,37 @@ class Params(Section):
         return self
 
 
-class Config:
-    """The sections a stage declared, as attributes; `task(name)` for one entry of tasks. Remembers what was read."""
+SCHEMAS = {".": Params, "studies/stopping": StoppingStudy}  # of the params.yaml in each pipeline's folder
+KEYED = ("tasks",)  # sections read entry by entry only, so that a stage cannot come to depend on its neighbours' entries
 
-    def __init__(self, params: Params, sections: tuple[str, ...]):
+
+class Config:
+    """The sections a stage declared, as attributes; `entry(section, name)` for one entry of a section. Remembers what was read.
+
+    params: of the default experiment, or of a study.
+    """
+
+    def __init__(self, params: Section, sections: tuple[str, ...]):
         self._params = params
         self._sections = frozenset(sections)
         self._read: set[str] = set()
 
     def __getattr__(self, name: str):
-        if name.startswith("_") or name not in Params.model_fields or name == "tasks":
+        if name.startswith("_") or name not in type(self._params).model_fields or name in KEYED:
             raise AttributeError(name)
         self._note(name)
         return getattr(self._params, name)
 
+    def entry(self, section: str, name: str) -> Section:
+        """`name` of a section that maps names to entries; the stage declares "section.name" or the whole section."""
+        self._note(section if section in self._sections else f"{section}.{name}")
+        entries = getattr(self._params, section)
+        if name not in entries:
+            raise UserError(f"{section.removesuffix('s')} '{name}' is not in params.yaml; it has {', '.join(entries)}")
+        return entries[name]
+
     def task(self, name: str) -> Task:
-        self._note("tasks" if "tasks" in self._sections else f"tasks.{name}")
-        if name not in self._params.tasks:
-            raise UserError(f"task '{name}' is not in params.yaml; it has {', '.join(self._params.tasks)}")
-        return self._params.tasks[name]
+        return self.entry("tasks", name)
 
     def task_names(self) -> tuple[str, ...]:
         """All tasks in the order of params.yaml; only for a stage that declares the whole section "tasks"."""
@@ -95,10 +108,10 @@ def read_yaml(path: Path) -> dict:
     return data
 
 
-def check_params(data: dict, source: str = "params.yaml") -> Params:
+def check_params(data: dict, source: str = "params.yaml", kind: type[Section] = Params) -> Section:
     """The checked parameters. Raises UserError naming the parameter, the value and the rule broken; source: the file to mend."""
     try:
-        return Params.model_validate(data)
+        return kind.model_validate(data)
     except ValidationError as error:
         raise UserError(_one_line(error, source)) from None
 
@@ -122,6 +135,7 @@ def load_params(path: Path) -> Params:
     return check_params(read_yaml(path))
 
 
-def load_config(path: Path, sections: tuple[str, ...]) -> Config:
-    """All of params.yaml is checked; only `sections` (e.g. "dip", "tasks.sr4") can be read."""
-    return Config(load_params(path), sections)
+def load_config(root: Path, sections: tuple[str, ...], pipeline: str = ".") -> Config:
+    """All of the pipeline's params.yaml is checked; only `sections` (e.g. "dip", "tasks.sr4") can be read."""
+    file = Path(pipeline) / "params.yaml"
+    return Config(check_params(read_yaml(root / file), file.as_posix(), SCHEMAS[pipeline]), sections)

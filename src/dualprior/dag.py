@@ -20,23 +20,30 @@ from dualprior.config import read_yaml
 from dualprior.errors import UserError
 
 _SLOT = re.compile(r"\$\{([\w.]+)\}")
+MAIN = "."  # the pipeline of the default experiment
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of dvc.yaml after expansion; paths are relative to the project's folder."""
+    """One stage of a dvc.yaml after expansion; paths are relative to the project's folder."""
 
     name: str  # "degrade"
-    key: str | None  # "sr4", the matrix item; None for a plain stage
+    key: str | None  # "sr4", the matrix or foreach item; None for a plain stage
     cmd: str
     deps: tuple[str, ...]
     outs: tuple[str, ...]  # cached outputs, metrics and plots
-    params: tuple[str, ...]  # parameter sections, "tasks.sr4"
+    params: tuple[str, ...]  # parameter sections of the pipeline's params.yaml, "tasks.sr4"
+    pipeline: str = MAIN  # folder of the dvc.yaml and params.yaml
 
     @property
     def id(self) -> str:
-        """DVC's own name of the stage, "degrade@sr4"."""
+        """DVC's own name of the stage in its pipeline, "degrade@sr4"."""
         return self.name if self.key is None else f"{self.name}@{self.key}"
+
+    @property
+    def module(self) -> str:
+        """The module that runs it."""
+        return module_of(self.pipeline, self.name)
 
     @property
     def arguments(self) -> list[str]:
@@ -44,16 +51,29 @@ class Stage:
         return self.cmd.split()[2:]
 
 
-def read_stages(root: Path) -> list[Stage]:
-    """All stages of root/dvc.yaml, each after the makers of its files, otherwise in the order they are written."""
-    params = read_yaml(root / "params.yaml")
-    entries = read_yaml(root / "dvc.yaml")["stages"]
-    return _ordered([stage for name, entry in entries.items() for stage in _expand(name, entry, params)])
+def pipelines(root: Path) -> list[str]:
+    """The default experiment and the studies: folders, each with a dvc.yaml and a params.yaml."""
+    return [MAIN, *sorted(file.parent.relative_to(root).as_posix() for file in (root / "studies").glob("*/dvc.yaml"))]
 
 
-def find_stage(root: Path, name: str, key: str | None = None) -> Stage:
-    """One stage. Raises UserError, with the legal ones listed, for a name or key that dvc.yaml does not have."""
-    stages = read_stages(root)
+def module_of(pipeline: str, name: str) -> str:
+    """Dotted name of the module behind the stages called `name`."""
+    return f"dualprior.{'stages' if pipeline == MAIN else pipeline.replace('/', '.')}.{name}"
+
+
+def read_stages(root: Path, pipeline: str = MAIN) -> list[Stage]:
+    """All stages of a pipeline, each after the makers of its files, otherwise in the order they are written."""
+    params = read_yaml(root / pipeline / "params.yaml")
+    entries = read_yaml(root / pipeline / "dvc.yaml")["stages"]
+    return _ordered([stage for name, entry in entries.items() for stage in _expand(name, entry, params, pipeline)])
+
+
+def find_stage(root: Path, name: str, key: str | None = None, pipeline: str = MAIN) -> Stage:
+    """One stage. Raises UserError, with the legal ones listed, for a pipeline, name or key that does not exist."""
+    if pipeline not in pipelines(root):
+        known = ", ".join(Path(folder).name for folder in pipelines(root)[1:])
+        raise UserError(f"study '{Path(pipeline).name}' does not exist; choose one of {known}")
+    stages = read_stages(root, pipeline)
     keys = [stage.key for stage in stages if stage.name == name]
     if not keys:
         raise UserError(f"stage '{name}' is not in dvc.yaml; it has {', '.join(dict.fromkeys(s.name for s in stages))}")
@@ -64,7 +84,9 @@ def find_stage(root: Path, name: str, key: str | None = None) -> Stage:
 
 def maker(root: Path, path: Path) -> str | None:
     """The name of the stage that makes a file, or None for a file no stage makes."""
-    return next((stage.name for stage in read_stages(root) if Path(path).as_posix() in stage.outs), None)
+    place = Path(path).as_posix()
+    stages = [stage for pipeline in pipelines(root) for stage in read_stages(root, pipeline)]
+    return next((stage.name for stage in stages if any(place == out or place.startswith(f"{out}/") for out in stage.outs)), None)
 
 
 def mermaid(stages: list[Stage]) -> str:
@@ -76,37 +98,47 @@ def mermaid(stages: list[Stage]) -> str:
     return "\n".join(["```mermaid", "flowchart LR", *nodes, *(f"    {a} --> {b}" for a, b in edges), "```"])
 
 
-def _expand(name: str, entry: dict, params: dict) -> Iterator[Stage]:
+def _expand(name: str, entry: dict, params: dict, pipeline: str) -> Iterator[Stage]:
+    if "foreach" in entry:
+        for key, item in _lookup(entry["foreach"], params).items():
+            yield _stage(name, key, entry["do"], {"key": key, **{f"item.{field}": value for field, value in item.items()}}, pipeline)
+        return
     matrix = {
         slot: list(_lookup(values, params) if isinstance(values, str) else values) for slot, values in entry.get("matrix", {}).items()
     }
     for combination in product(*matrix.values()):
         key = "-".join(combination) or None
-        yield _stage(name, key, entry, {f"item.{s}": v for s, v in zip(matrix, combination, strict=True)})
+        yield _stage(name, key, entry, {f"item.{s}": v for s, v in zip(matrix, combination, strict=True)}, pipeline)
 
 
 def _lookup(slot: str, params: dict) -> dict | list:
     """The value behind "${tasks}"; a mapping yields its keys when iterated, as in DVC."""
-    value = params
-    for part in _SLOT.fullmatch(slot)[1].split("."):
-        value = value[part]
-    return value
+    return _section(_SLOT.fullmatch(slot)[1], params)
 
 
-def _stage(name: str, key: str | None, entry: dict, items: dict[str, str]) -> Stage:
+def _section(name: str, params: dict) -> dict | list:
+    """The value of "tasks.sr4"."""
+    for part in name.split("."):
+        params = params[part]
+    return params
+
+
+def _stage(name: str, key: str | None, entry: dict, items: dict[str, str], pipeline: str) -> Stage:
     def fill(text: str) -> str:
         return _SLOT.sub(lambda slot: items[slot[1]], text)
 
     def paths(field: str) -> list[str]:
         return [fill(next(iter(item)) if isinstance(item, dict) else item) for item in entry.get(field, [])]
 
+    sections = [each for item in entry.get("params", []) for each in (next(iter(item.values())) if isinstance(item, dict) else [item])]
     return Stage(
         name=name,
         key=key,
         cmd=fill(entry["cmd"]),
         deps=tuple(paths("deps")),
         outs=tuple(paths("outs") + paths("metrics") + paths("plots")),
-        params=tuple(paths("params")),
+        params=tuple(fill(section) for section in sections),
+        pipeline=pipeline,
     )
 
 
@@ -192,15 +224,17 @@ def _executed(tree: ast.AST) -> Iterator[ast.AST]:
 
 def fingerprint(stage: Stage, root: Path) -> str:
     """A short hash of all that decides a stage's result: its declared parameters and its dependency files."""
-    params = read_yaml(root / "params.yaml")
+    params = read_yaml(root / stage.pipeline / "params.yaml")
     state = {
-        "params": {section: _lookup(f"${{{section}}}", params) for section in stage.params},
+        "params": {section: _section(section, params) for section in stage.params},
         "deps": {dep: _file_hash(root / dep) for dep in stage.deps},
     }
     return hashlib.blake2b(json.dumps(state, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def _file_hash(path: Path) -> str | None:
+    if path.is_dir():
+        return hashlib.blake2b("".join(filter(None, map(_file_hash, sorted(path.iterdir())))).encode()).hexdigest()
     if not path.is_file():
         return None
     with open(path, "rb") as file:
@@ -208,22 +242,28 @@ def _file_hash(path: Path) -> str | None:
 
 
 def write_code_deps(root: Path) -> list[str]:
-    """Set the code dependencies in dvc.yaml to each stage module's import closure; the rest stays as written.
+    """Set the code dependencies in every dvc.yaml to each stage module's import closure; the rest stays as written.
 
     Returns the names of the stages that changed.
     """
+    return [name for pipeline in pipelines(root) for name in _write_code_deps(root, pipeline)]
+
+
+def _write_code_deps(root: Path, pipeline: str) -> list[str]:
     yaml = YAML()
     yaml.width = 120
     yaml.indent(mapping=2, sequence=4, offset=2)
-    document = yaml.load(root / "dvc.yaml")
+    file = root / pipeline / "dvc.yaml"
+    document = yaml.load(file)
     changed = []
     for name, entry in document["stages"].items():
-        code = import_closure(f"dualprior.stages.{name}", root / "src")
-        deps = code + [dep for dep in entry["deps"] if not dep.startswith("src/")]
-        if deps != list(entry["deps"]):
-            entry["deps"][:] = deps
+        code = import_closure(module_of(pipeline, name), root / "src")
+        listed = entry.get("do", entry)["deps"]
+        deps = code + [dep for dep in listed if not dep.startswith("src/")]
+        if deps != list(listed):
+            listed[:] = deps
             changed.append(name)
     if changed:
-        with open(root / "dvc.yaml", "w", encoding="utf-8") as file:
-            yaml.dump(document, file)
+        with open(file, "w", encoding="utf-8") as out:
+            yaml.dump(document, out)
     return changed

@@ -16,16 +16,22 @@ from torch.optim.adam import adam
 
 from dualprior.device import autocast_type
 from dualprior.errors import UserError
+from dualprior.nets.decoder import DeepDecoder
+from dualprior.nets.hourglass import HourglassNet
 from dualprior.nets.skip import SkipNet
 from dualprior.operators import Mask, Operator
 from dualprior.seeding import generator
 
-# guide(step, average) -> (target [N, C, H, W], weight): pulls the output towards the target
-Guide = Callable[[int, Tensor], tuple[Tensor, float]]
+NETWORKS = {"skip": SkipNet, "unet": HourglassNet, "decoder": DeepDecoder}
+
+# extra(step, output, average) -> [N], added to each image's loss; output carries gradients, average (of the steps
+# before, None at the first) does not
+Extra = Callable[[int, Tensor, Tensor | None], Tensor]
 
 
 class DIPStep(NamedTuple):
     step: int  # optimiser steps done
+    output: Tensor  # [N, C, H, W], the network's output before the step
     average: Tensor  # [N, C, H, W], exponential average of the outputs
     loss: Tensor  # [N], data loss before the step
 
@@ -46,27 +52,37 @@ class Recipe:
     @classmethod
     def of(cls, values: Mapping) -> "Recipe":
         """From the parameter section `dip` as a plain mapping; what a recipe has no use for is left out."""
-        network = dict(values["network"])
+        network = {name: value for name, value in values["network"].items() if value is not None}
         flat = {**values, "kind": network.pop("kind"), "network": network}
         return cls(**{field.name: flat[field.name] for field in fields(cls)})
 
 
 def fit_images(
-    recipe: Recipe, op: Operator, y: Tensor, names: Sequence[str], size: tuple[int, int], steps: int, guide: Guide | None = None
+    recipe: Recipe,
+    op: Operator,
+    y: Tensor | Callable[[int], Tensor],
+    names: Sequence[str],
+    size: tuple[int, int],
+    steps: int,
+    *,
+    device: torch.device,
+    keep: Tensor | None = None,
+    extra: Extra | None = None,
+    input_scale: Callable[[int], Tensor] | None = None,
 ) -> Iterator[DIPStep]:
-    """Fit a fresh network to the measurement of every named image, H × W = size, on y's device; see `fit`."""
-    network = build(recipe.kind, recipe.seed, names, **recipe.network).to(y.device)
-    z = network_input(recipe.seed, names, recipe.network["input_channels"], size, recipe.input_cell).to(y.device)
+    """Fit a fresh network to the measurement of every named image, H × W = size; see `fit`."""
+    network = build(recipe.kind, recipe.seed, names, **recipe.network).to(device)
+    z = network_input(recipe.seed, names, recipe.network["input_channels"], size, recipe.input_cell).to(device)
     return fit(
         network, z, op, y, names=names, steps=steps, lr=recipe.lr, input_noise=recipe.input_noise, ema=recipe.ema,
-        seed=recipe.seed, autocast=autocast_type(recipe.precision, y.device), guide=guide,
+        seed=recipe.seed, autocast=autocast_type(recipe.precision, device), keep=keep, extra=extra, input_scale=input_scale,
     )  # fmt: skip
 
 
-def build(kind: str, seed: int, names: Sequence[str], **network) -> SkipNet:
-    """The fitting network of every named image, its weights drawn from (seed, name)."""
+def build(kind: str, seed: int, names: Sequence[str], **network) -> nn.Module:
+    """The fitting network of every named image, its weights drawn from (seed, name). kind: a key of `NETWORKS`."""
     rngs = [generator(seed, "dip-weights", name) for name in names]
-    return {"skip": SkipNet}[kind](rngs=rngs, **network)
+    return NETWORKS[kind](rngs=rngs, **network)
 
 
 def network_input(seed: int, names: Sequence[str], channels: int, size: tuple[int, int], cell: int = 1) -> Tensor:
@@ -86,20 +102,34 @@ def snapshot_steps(steps: int, count: int) -> list[int]:
     return [int(s) for s in grid]
 
 
-def data_loss(op: Operator, out: Tensor, y: Tensor) -> Tensor:
-    """Mean squared residual over the measured values of each image: [N]."""
+def data_loss(op: Operator, out: Tensor, y: Tensor, keep: Tensor | None = None) -> Tensor:
+    """Mean squared residual over the measured values of each image, or over those that `keep` marks: [N].
+
+    keep: ones and zeros that broadcast to y. Raises UserError for an image of which nothing is kept.
+    """
     residual = (op.A(out) - y).square()
-    if isinstance(op, Mask):
-        mask = op.mask.to(residual)
-        return residual.sum((1, 2, 3)) / (mask.sum((1, 2, 3)) * residual.shape[1])
-    return residual.mean((1, 2, 3))
+    if keep is None and isinstance(op, Mask):
+        keep = op.mask
+    if keep is None:
+        return residual.mean((1, 2, 3))
+    keep = keep.to(residual).expand_as(residual)
+    return (keep * residual).sum((1, 2, 3)) / keep.sum((1, 2, 3))
+
+
+def check_measured(op: Operator, y: Tensor, names: Sequence[str], keep: Tensor | None = None) -> None:
+    """Raises UserError, with its name, for an image of which no value is measured."""
+    if keep is None and isinstance(op, Mask):
+        keep = op.mask
+    empty = [] if keep is None else (keep.expand(len(y), *keep.shape[1:]).sum((1, 2, 3)) == 0).nonzero().flatten().tolist()
+    if empty:
+        raise UserError(f"nothing of {names[empty[0]]} is known: its mask is all zeros; raise the task's keep in params.yaml")
 
 
 def fit(
     network: nn.Module,
     z: Tensor,
     op: Operator,
-    y: Tensor,
+    y: Tensor | Callable[[int], Tensor],
     *,
     names: Sequence[str],
     steps: int,
@@ -108,34 +138,38 @@ def fit(
     ema: float,
     seed: int,
     autocast: torch.dtype | None = None,
-    guide: Guide | None = None,
+    keep: Tensor | None = None,
+    extra: Extra | None = None,
+    input_scale: Callable[[int], Tensor] | None = None,
 ) -> Iterator[DIPStep]:
     """Fit every network to its measurement, yielding after every step.
 
-    z: [N, k, H, W]; y: [N, C, h, w] in [-1, 1] units. input_noise: standard deviation of the noise added to z at
-    each step (drawn once a step for all images, so that no fit depends on its batch-mates). ema: decay of the output
-    average, with warm-up. Raises UserError when a loss stops being finite, with the name of the image.
+    z: [N, k, H, W]; y: [N, C, h, w] in [-1, 1] units, or a function of the step that gives it. input_noise: standard
+    deviation of the noise added to z at each step (drawn once a step for all images, so that no fit depends on its
+    batch-mates), times input_scale(step) [N] where given. ema: decay of the output average, with warm-up. keep: the
+    measured values that count, see `data_loss`. Raises UserError when a loss stops being finite, with the name of the image.
     """
+    measured = y if callable(y) else lambda step: y
+    check_measured(op, measured(1), names, keep)
     optimizer = _Adam(network.parameters(), lr)
     rng = generator(seed, "dip-noise")
     average = None
     for step in range(1, steps + 1):
         jitter = input_noise * torch.randn(z.shape[1:], generator=rng).to(z)
+        if input_scale is not None:
+            jitter = input_scale(step).to(z).view(-1, 1, 1, 1) * jitter
         with torch.enable_grad():
             with torch.autocast(z.device.type, dtype=autocast or torch.bfloat16, enabled=autocast is not None):
                 out = network(z + jitter)
-            losses = data_loss(op, out, y)
-            total = losses.sum()
-            if guide is not None and average is not None:
-                target, weight = guide(step, average)
-                total = total + weight * (out - target.detach()).square().mean((1, 2, 3)).sum()
-            total.backward()
+            losses = data_loss(op, out, measured(step), keep)
+            total = losses if extra is None else losses + extra(step, out, average)
+            total.sum().backward()
         optimizer.step()
         with torch.no_grad():
             decay = min(ema, step / (step + 9)) if average is not None else 0.0
             average = out.detach() if average is None else torch.lerp(out.detach(), average, decay)
         _check_finite(losses, names, step, lr)
-        yield DIPStep(step, average, losses.detach())
+        yield DIPStep(step, out.detach(), average, losses.detach())
 
 
 class _Adam:

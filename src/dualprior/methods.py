@@ -40,7 +40,6 @@ def catalogue(problem: Problem, restore: Restore, hybrid: Hybrid, coupled: Coupl
     zetas, calls = list(restore.ddpm.zetas), list(restore.ddpm.calls)
     restarts = {"scale": list(hybrid.start_scales), "calls": list(hybrid.calls), "data_weight": [hybrid.data_weight]}
     cheap = cheap_starts(problem)
-    fixed_step = [None] if problem.fits.stopped is not None else problem.fits.steps
     blend = {"second": [*DDPM_ALONE, "restart_cheap"], "weight": [k / 20 for k in range(21)]}
     levels = sorted({*restore.one_step_levels, *([problem.seen.sigma_y] if noisy else [])})
     own = {"start": ["input"], "level": [problem.seen.sigma_y]} if isinstance(op, Identity) else None
@@ -60,7 +59,7 @@ def catalogue(problem: Problem, restore: Restore, hybrid: Hybrid, coupled: Coupl
             [{"zeta": zetas, "data_weight": weights[:1]}, {"data_weight": weights}],
         ),
         "dip_last": Method("DIP, last step", r.dip_at, [{"step": [problem.fits.steps[-1]]}]),
-        "dip_stopped": Method("DIP, stopped", r.dip_stopped, [{"step": fixed_step}]),
+        "dip_stopped": Method("DIP, stopped", r.dip_stopped, [{}]),
         "restart_cheap": Method("restart, cheap start", r.restarted, [{"start": [*cheap, "one_step"], **restarts}]),
         "restart_dip": Method("restart, DIP start", r.restarted, [{"start": ["dip_stopped"], **restarts}]),
         "coupled": Method("DIP pulled by D", partial(r.coupled, settings=coupled), [{"step": r.coupled_steps(coupled)}]),

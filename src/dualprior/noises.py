@@ -6,6 +6,7 @@ by the share of pixels hit.
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -37,3 +38,16 @@ def impulses(x: Tensor, share: float, rngs: Sequence[torch.Generator]) -> Tensor
         raise UserError(f"impulses on a share of {share:g} of the values leave no picture; give at least 0 and less than 1")
     draws = torch.stack([torch.rand(image.shape, generator=rng) for image, rng in zip(x, rngs, strict=True)])
     return torch.where(draws < share, torch.where(draws < share / 2, -1.0, 1.0).to(x), x)
+
+
+def estimate_level(y: Tensor) -> Tensor:
+    """The standard deviation of white Gaussian noise in every image, [n] in [-1, 1] units, from y [n, C, H, W] alone.
+
+    The median of the finest wavelet coefficients over 0.6745 (Donoho & Johnstone 1994), mean of the channels:
+    scikit-image's estimate_sigma. 0 for an image of one colour without noise.
+    """
+    from skimage.restoration import estimate_sigma
+
+    with np.errstate(invalid="ignore"):  # an image of one colour has no coefficients at all
+        levels = [estimate_sigma(image, channel_axis=0, average_sigmas=True) for image in y.double().cpu().numpy()]
+    return torch.tensor(np.nan_to_num(levels), dtype=y.dtype, device=y.device)

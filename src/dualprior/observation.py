@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -32,6 +33,11 @@ def read(paths: Paths, key: str, task: Task, split: str, device: torch.device) -
     tensors = artifacts.read_tensors(paths.measurement(key))
     manifest = artifacts.read_table(paths.manifest)
     names = list(manifest[manifest["split"] == split].sort_values("index")["image"])
+    return observe(tensors, split, task, names, device)
+
+
+def observe(tensors: Mapping[str, Tensor], split: str, task: Task, names: list[str], device: torch.device) -> Observation:
+    """The tensors of a measurement file as an observation: "<split>_y" and, for masks, "<split>_mask"."""
     y = tensors[f"{split}_y"].to(device)
     mask = tensors.get(f"{split}_mask")
     scale = task.factor if task.operator == "block_average" else 1

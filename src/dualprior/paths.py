@@ -13,15 +13,21 @@ def _of_task(name: str) -> Callable[["Paths", str], Path]:
     return lambda paths, task: paths.root / name.format(task=task)
 
 
+def _of_pipeline(name: str) -> property:
+    return property(lambda paths: paths.root / paths.pipeline / name)
+
+
 @dataclass(frozen=True)
 class Paths:
     """Every file a stage reads or writes, below `root`; `scratch` is the stage's own folder for checkpoints.
 
     A file of the whole experiment is an attribute, `paths.train`; one of a task is a method, `paths.dip("sr4")`.
+    pipeline: the folder of the stage's dvc.yaml, "studies/stopping" for a study.
     """
 
     root: Path
     scratch: Path | None = None
+    pipeline: str = "."
 
     train = _file("data/train.npy")
     val = _file("data/val.npy")
@@ -63,9 +69,26 @@ class Paths:
     summary_plot = _file("plots/summary.png")
     gains_plot = _file("plots/gains.png")
 
-    timing = _file("metrics/timing.json")  # these three by the command line, not by a stage
-    memory = _file("metrics/memory.json")
-    machine = _file("metrics/machine.json")
+    timing = _of_pipeline("metrics/timing.json")  # these three by the command line, not by a stage
+    memory = _of_pipeline("metrics/memory.json")
+    machine = _of_pipeline("metrics/machine.json")
+
+    stopping_measured = _of_task("data/stopping/measured/{task}.safetensors")
+    stopping_fits = _of_task("data/stopping/fits/{task}")
+    stopping_guided = _of_task("data/stopping/guided/{task}")
+    stopping_picks = _file("data/stopping/picks.csv")
+    stopping_estimates = _file("data/stopping/estimates.csv")
+    stopping_costs = _file("data/stopping/costs.csv")
+    stopping_claims = _file("studies/stopping/metrics/claims.json")
+    stopping_tables = _file("studies/stopping/metrics/tables.md")
+    stopping_summary = _file("studies/stopping/metrics/summary.json")
+
+    def stopping_rows(self, name: str) -> Path:
+        """A table of the study of stopping rules."""
+        return self.root / f"studies/stopping/metrics/{name}.csv"
+
+    def stopping_plot(self, name: str) -> Path:
+        return self.root / f"studies/stopping/plots/{name}.png"
 
     def ablation(self, knob: str, suffix: str) -> Path:
         """suffix: csv or md (metrics), png (plot)."""

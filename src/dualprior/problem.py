@@ -28,11 +28,11 @@ class DIPFits:
 
     steps: list[int]  # [S]
     snapshots: Tensor  # [S, n, C, H, W]
-    stopped: Tensor | None  # [n, C, H, W] where a witness said stop
-    stop_step: list[int] | None  # [n]
-    error: Tensor | None  # [n], the witness's estimate of the RMSE
+    stopped: Tensor  # [n, C, H, W], of the step that the stopping rule chose
+    stop_step: list[int]  # [n]
+    decided_step: list[int]  # [n], when the rule was sure: so many steps had to be run
+    error: Tensor | None  # [n], the estimate of the RMSE, where the judges see the whole image
     seconds_per_step: float
-    witness_seconds: float
 
 
 @dataclass(frozen=True)
@@ -98,15 +98,15 @@ class CoupledSettings:
 def load(paths: Paths, key: str, task: Task, split: str, seed: int, model: Pretrained, where: torch.device) -> Problem:
     """One split ("val" or "test") of a task with the trained model and the DIP fits, ready for any method."""
     tensors, info = artifacts.read_tensors(paths.dip(key)), artifacts.read_json(paths.dip_info(key))
-    own, stopped = info[split], tensors.get(f"{split}_stopped")
+    own = info[split]
     fits = DIPFits(
         steps=info["steps"],
         snapshots=tensors[f"{split}_snapshots"].float().to(where),
-        stopped=None if stopped is None else stopped.float().to(where),
+        stopped=tensors[f"{split}_stopped"].float().to(where),
         stop_step=own["stop_step"],
+        decided_step=own["decided_step"],
         error=None if own["error"] is None else torch.tensor(own["error"], device=where),
         seconds_per_step=own["seconds_per_step"],
-        witness_seconds=own["witness_seconds"],
     )
     return Problem(observation.read(paths, key, task, split, where), model.denoise, model.levels, fits, seed)
 
@@ -117,8 +117,9 @@ def first(whole: Problem, count: int) -> Problem:
     few = replace(
         fits,
         snapshots=fits.snapshots[:, :count],
-        stopped=None if fits.stopped is None else fits.stopped[:count],
-        stop_step=None if fits.stop_step is None else fits.stop_step[:count],
+        stopped=fits.stopped[:count],
+        stop_step=fits.stop_step[:count],
+        decided_step=fits.decided_step[:count],
         error=None if fits.error is None else fits.error[:count],
     )
     return replace(whole, seen=whole.seen.first(count), fits=few, memo={})

@@ -134,12 +134,10 @@ def dip_at(problem: Problem, past: dict, step: int) -> Estimate:
     return Estimate(fits.snapshots[fits.steps.index(step)], step * fits.seconds_per_step, iterations=step)
 
 
-def dip_stopped(problem: Problem, past: dict, step: int | None) -> Estimate:
-    """Where the witness said stop, its whole fit paid for; else at a fixed step."""
-    if step is not None:
-        return dip_at(problem, past, step)
+def dip_stopped(problem: Problem, past: dict) -> Estimate:
+    """Where the judges said stop; every step is paid for until they were sure."""
     fits = problem.fits
-    seconds = fits.witness_seconds + fits.seconds_per_step * float(np.mean(fits.stop_step))
+    seconds = fits.seconds_per_step * float(np.mean(fits.decided_step))
     return Estimate(fits.stopped, seconds, iterations=fits.stop_step, error=fits.error)
 
 
@@ -201,14 +199,17 @@ def _coupled_fit(problem: Problem, c: CoupledSettings) -> tuple[dict[int, tuple[
     falling = np.minimum.accumulate(errors_known)
     target, calls = None, 0
 
-    def guide(step: int, average: Tensor) -> tuple[Tensor, float]:
+    def pull(step: int, output: Tensor, average: Tensor | None) -> Tensor:
         nonlocal target, calls
+        if average is None:
+            return output.new_zeros(len(output))
         if target is None or step % c.refresh == 0:
             level = c.level_scale * float(np.interp(step, steps_known, falling))
-            target, calls = problem.denoise(average, max(level, SMALLEST_START)), calls + 1
-        return target, c.beta
+            with torch.no_grad():
+                target, calls = problem.denoise(average, max(level, SMALLEST_START)), calls + 1
+        return c.beta * (output - target).square().mean((1, 2, 3))
 
-    steps = dip.fit_images(c.recipe, seen.op, seen.y, seen.names, seen.size, c.steps, guide)
+    steps = dip.fit_images(c.recipe, seen.op, seen.y, seen.names, seen.size, c.steps, device=seen.y.device, extra=pull)
     wanted, kept = set(coupled_steps(c)), {}
     with Stopwatch(len(seen.y)) as watch:
         for done in steps:

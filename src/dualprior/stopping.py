@@ -1,99 +1,135 @@
-"""When to stop a deep image prior without the clean image.
+"""Early stopping: objects fed a batch of fits step by step, one decision an image, no clean image.
 
-A witness is a part of the measurement that a fit never sees; from it comes an unbiased estimate of that fit's squared
-error (over the image, or over pixels like the held-out ones). `StopAtMinimum` is fed the estimate step by step and
-remembers, for every image, the step where it was least and the image of that step. A fit to the whole measurement that
-starts from the same weights is stopped where its witness was best: its own error is a little smaller than the
-witness's, and the least of many estimates is a little low, so `error` is a scale to be calibrated on validation images.
-Nothing here ever receives a clean image.
+A rule sees what the fits show while they run (`Seen`) and remembers, for every image, the step it would have stopped
+at and the image of that step. It never halts the batch: fits whose rule has decided run on, for the other rules. What
+judges a fit by a part of the measurement that it never saw is in `witness`; `LeastEstimate` makes a rule of it. The
+published rules are in `rival_rules`, so that a new one reruns no fit.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from dualprior.errors import UserError
-from dualprior.operators import Mask, Operator
-from dualprior.seeding import ImageNoise
+
+class Seen(NamedTuple):
+    """What the fits of a batch show after one step."""
+
+    step: int  # optimiser steps done, from 1
+    output: Tensor  # [n, C, H, W], the network's output (of a pair: the mean of the two)
+    average: Tensor  # [n, C, H, W], what would be kept if the fit stopped here
+    residual: Tensor  # [n], mean squared residual of the output to the measurement, [-1, 1] units
+    companions: Mapping[str, Tensor] = {}  # averages of other fits of the batch, by name
 
 
-class Split(NamedTuple):
-    """A measurement in two parts: one to fit, one to judge the fit by."""
+class Rule(Protocol):
+    """`update` with every step in turn; `pick` holds the decision so far."""
 
-    op: Operator
-    y: Tensor  # [N, C, h, w], to fit
-    judge: "CoupledJudge | HeldOutJudge"
+    pick: Pick
+
+    def update(self, seen: Seen) -> None: ...
 
 
-class CoupledJudge:
-    """Running error of a fit to y1 = y + alpha*omega, judged on y2 = y - omega/alpha.
+def follow(rules: Iterable[Rule], fit: Iterable[Seen]) -> None:
+    """Feed every step of a fit, running or kept, to every rule."""
+    for seen in fit:
+        for rule in rules:
+            rule.update(seen)
 
-    With omega ~ N(0, sigma_y^2 I) the noises of y1 and y2 are independent, so for any f computed from y1
-    E||f - y2||^2 = E||f - x||^2 + d sigma_y^2 (1 + 1/alpha^2). The part of y2's noise that was drawn here,
-    ||omega||^2 / alpha^2, is known exactly and taken out instead of its mean. (Recorrupted-to-recorrupted:
-    Pang et al. 2021, Eq. 5-9.)
+
+@dataclass
+class Pick:
+    """For every image the step of the least score, the image of that step, and whether the search is over.
+
+    patience: steps without a new least score after which an image is decided; None looks at the whole fit.
     """
 
-    def __init__(self, y: Tensor, sigma_y: float, alpha: float, omega: Tensor):
-        self._y2 = y - omega / alpha
-        self._noise = sigma_y**2 + omega.square().mean((1, 2, 3)) / alpha**2
+    patience: int | None = None
+    step: Tensor | None = None  # [n] int64, 0 before any score
+    score: Tensor | None = None  # [n]
+    image: Tensor | None = None  # [n, C, H, W]
+    decided: Tensor | None = None  # [n] bool
+    known: Tensor | None = None  # [n] int64, the step at which the decision was made; of the undecided, the last step so far
 
-    def __call__(self, image: Tensor) -> Tensor:
-        """Estimated mean squared error of every image [N, C, H, W]: [N], may be slightly negative."""
-        return (image - self._y2).square().mean((1, 2, 3)) - self._noise
-
-
-class HeldOutJudge:
-    """Running error of a fit to some of the known pixels, judged on the known pixels held out."""
-
-    def __init__(self, y: Tensor, held_out: Tensor, sigma_y: float):
-        self._y, self._held_out, self._noise = y, held_out, sigma_y**2
-        self._count = held_out.sum((1, 2, 3)) * y.shape[1]
-
-    def __call__(self, image: Tensor) -> Tensor:
-        residual = self._held_out * (image - self._y).square()
-        return residual.sum((1, 2, 3)) / self._count - self._noise
-
-
-def coupled_split(op: Operator, y: Tensor, sigma_y: float, alpha: float, noise: ImageNoise) -> Split:
-    """y1 = y + alpha*omega to fit, its judge on y2. Denoising only (op the identity); sigma_y > 0."""
-    omega = sigma_y * noise(y)
-    return Split(op, y + alpha * omega, CoupledJudge(y, sigma_y, alpha, omega))
-
-
-def held_out_split(op: Mask, y: Tensor, sigma_y: float, share: float, noise: ImageNoise) -> Split:
-    """Inpainting: a random `share` of every image's known pixels is taken out of the fit and kept to judge it.
-
-    At least one pixel is held out and at least one is kept. Raises UserError for an image with fewer than two.
-    """
-    known = op.mask.to(y)
-    score = noise(known) + torch.where(known > 0, 0.0, torch.inf)  # the lowest scores among the known are held out
-    counts = known.sum((1, 2, 3))
-    if (counts < 2).any():
-        raise UserError(f"an image with {int(counts.min())} known pixels has none to hold out; raise the task's keep in params.yaml")
-    quota = (share * counts).round().clamp(min=1).minimum(counts - 1).long()
-    rank = score.flatten(1).argsort(dim=1).argsort(dim=1).view_as(known)
-    held_out = (rank < quota.view(-1, 1, 1, 1)).to(known)
-    kept = known - held_out
-    return Split(Mask(kept), kept * y, HeldOutJudge(y, held_out, sigma_y))
-
-
-class StopAtMinimum:
-    """Per image: the step at which the error estimate was least, and what was to be kept from that step."""
-
-    def __init__(self) -> None:
-        self.step: Tensor | None = None  # [N] int64
-        self.error: Tensor | None = None  # [N], the least estimate, squared-error units
-        self.kept: Tensor | None = None  # [N, C, H, W]
-
-    def update(self, step: int, estimate: Tensor, keep: Tensor) -> None:
-        """estimate: [N]; keep: [N, C, H, W], copied where the estimate improves."""
+    def _begin(self, image: Tensor) -> None:
         if self.step is None:
-            self.step = torch.full(estimate.shape, step, dtype=torch.int64)
-            self.error, self.kept = estimate.clone(), keep.clone()
-            return
-        better = estimate < self.error
-        self.step[better.cpu()] = step
-        self.error = torch.where(better, estimate, self.error)
-        self.kept[better] = keep[better]
+            count = len(image)
+            self.step = torch.zeros(count, dtype=torch.int64, device=image.device)
+            self.known = torch.zeros(count, dtype=torch.int64, device=image.device)
+            self.score = torch.full((count,), torch.inf, device=image.device)
+            self.image = torch.zeros_like(image)
+            self.decided = torch.zeros(count, dtype=torch.bool, device=image.device)
+
+    def offer(self, step: int, score: Tensor, image: Tensor) -> None:
+        """score: [n], lower is better; a NaN never wins."""
+        self._begin(image)
+        self.known[~self.decided] = step
+        self._take((score < self.score) & ~self.decided, step, score, image)
+        if self.patience is not None:
+            self.decided |= step - self.step >= self.patience
+
+    def follow(self, step: int, image: Tensor) -> None:
+        """Take this step for every image not yet decided, as each step is better than the one before."""
+        self.offer(step, image.new_full((len(image),), -float(step)), image)
+
+    def settle(self, where: Tensor, step: int, image: Tensor) -> None:
+        """Decide the images of `where` [n] for this step."""
+        self._begin(image)
+        where = where & ~self.decided
+        self._take(where, step, torch.zeros_like(self.score), image)
+        self.known[where] = step
+        self.decided |= where
+
+    def _take(self, where: Tensor, step: int, score: Tensor, image: Tensor) -> None:
+        self.step[where] = step
+        self.score = torch.where(where, score, self.score)
+        self.image[where] = image[where]
+
+
+# --- rules -----------------------------------------------------------
+
+
+@dataclass
+class Last:
+    """The last step: no early stopping."""
+
+    pick: Pick = field(default_factory=Pick)
+
+    def update(self, seen: Seen) -> None:
+        self.pick.follow(seen.step, seen.average)
+
+
+@dataclass
+class FixedStep:
+    """The same step for every image, chosen elsewhere; a fit that ends before it is stopped at its end."""
+
+    step: int
+    pick: Pick = field(default_factory=Pick)
+
+    def update(self, seen: Seen) -> None:
+        if seen.step <= self.step:
+            self.pick.follow(seen.step, seen.average)
+
+
+@dataclass
+class LeastEstimate:
+    """The least of the estimates that `estimate(seen)` [n] gives of the error of what is kept, or of any score.
+
+    With patience (steps) the decision is made while the fit runs; without, at its end.
+    """
+
+    estimate: Callable[[Seen], Tensor]
+    patience: int | None = None
+    pick: Pick = field(init=False)
+    last: Tensor | None = None  # [n], the latest estimate
+
+    def __post_init__(self) -> None:
+        self.pick = Pick(self.patience)
+
+    def update(self, seen: Seen) -> None:
+        self.last = self.estimate(seen)
+        self.pick.offer(seen.step, self.last, seen.average)

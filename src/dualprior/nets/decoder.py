@@ -1,4 +1,4 @@
-"""The deep decoder (Heckel & Hand 2019), written once for N independent fits like `nets.skip`.
+"""The deep decoder (Heckel & Hand 2019), for N independent fits side by side.
 
 No encoder, no skips, no convolution wider than one pixel: what makes neighbours alike is the upsampling alone. With few
 channels it has fewer weights than the image has values and hardly fits noise at all.
@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, relu
 
-from dualprior.errors import UserError
-from dualprior.nets.skip import GroupedConv, PixelNorm
+from dualprior.nets.grouped import GroupedConv, PixelNorm, check_size, one_by_one, side_by_side
 
 
 class DeepDecoder(nn.Module):
@@ -31,16 +30,9 @@ class DeepDecoder(nn.Module):
         self.head = GroupedConv(channels[-1], image_channels, 1, rngs)
 
     def forward(self, z: Tensor) -> Tensor:
-        height, width = z.shape[-2:]
-        unit = self.divisor
-        if height % unit or width % unit or height * width == unit**2:
-            raise UserError(
-                f"an image of {height} x {width} pixels does not fit {len(self.mix)} layers of a deep decoder; take entries out of "
-                f"dip.network.channels or make data.image_size a multiple of {unit} above it in params.yaml"
-            )
-        h = avg_pool2d(z, unit)
-        h = (h / h.std((1, 2, 3), keepdim=True)).reshape(1, -1, *h.shape[-2:])
+        check_size(*z.shape[-2:], self.divisor, f"{len(self.mix)} layers of a deep decoder")
+        h = avg_pool2d(z, self.divisor)
+        h = side_by_side(h / h.std((1, 2, 3), keepdim=True))
         for mix, norm in zip(self.mix, self.norm, strict=True):
             h = norm(relu(interpolate(mix(h), scale_factor=2, mode="bilinear")))
-        out = torch.tanh(self.head(h))
-        return out.view(self.count, -1, height, width).float()
+        return one_by_one(torch.tanh(self.head(h)), self.count)

@@ -1,4 +1,4 @@
-"""A plain U-Net (Ronneberger et al. 2015) as a Deep Image Prior, written once for N independent fits like `nets.skip`.
+"""A plain U-Net (Ronneberger et al. 2015) as a Deep Image Prior, for N independent fits side by side.
 
 Unlike the skip network it works at full resolution and hands the encoder's features over whole, so it fits noise soonest:
 the hard case for a stopping rule.
@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from dualprior.errors import UserError
-from dualprior.nets.skip import ConvNormAct, GroupedConv
+from dualprior.nets.grouped import ConvNormAct, GroupedConv, check_size, join, one_by_one, side_by_side
 
 
 class HourglassNet(nn.Module):
@@ -33,24 +32,11 @@ class HourglassNet(nn.Module):
         self.head = GroupedConv(channels[0], image_channels, 1, rngs)
 
     def forward(self, z: Tensor) -> Tensor:
-        height, width = z.shape[-2:]
-        unit = self.divisor
-        if height % unit or width % unit or (unit > 1 and height * width == unit**2):
-            raise UserError(
-                f"an image of {height} x {width} pixels does not fit {len(self.encode)} scales of a U-Net; take entries out of "
-                f"dip.network.channels or make data.image_size a multiple of {unit} above it in params.yaml"
-            )
-        h = z.reshape(1, -1, height, width)
-        levels = []
+        check_size(*z.shape[-2:], self.divisor, f"{len(self.encode)} scales of a U-Net")
+        h, levels = side_by_side(z), []
         for encode in self.encode:
             h = encode(h)
             levels.append(h)
         for decode, level in zip(reversed(self.decode), reversed(levels[:-1]), strict=True):
-            h = decode(self._join(level, interpolate(h, scale_factor=2, mode="nearest")))
-        out = self.head(h)
-        return out.view(self.count, -1, height, width).float()
-
-    def _join(self, a: Tensor, b: Tensor) -> Tensor:
-        """Concatenate the channels of each network, not of the whole row."""
-        size = a.shape[-2:]
-        return torch.cat([a.view(self.count, -1, *size), b.view(self.count, -1, *size)], dim=1).view(1, -1, *size)
+            h = decode(join(level, interpolate(h, scale_factor=2, mode="nearest"), self.count))
+        return one_by_one(self.head(h), self.count)

@@ -4,14 +4,20 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from dualprior.settings.base import Count, NonNegative, Number, Positive, Precision, Section, Seed, Share, Whole
+from dualprior.settings.base import Count, NonNegative, Number, Positive, Precision, Section, Seed, Whole
 
 
 class DIPNetwork(Section):
-    kind: Literal["skip"]
+    kind: Literal["skip", "unet", "decoder"]
     channels: Annotated[tuple[Count, ...], Field(min_length=1, max_length=6)]
-    skip_channels: Annotated[Whole, Field(ge=0)]
+    skip_channels: Annotated[Whole, Field(ge=0)] | None = None
     input_channels: Count
+
+    @model_validator(mode="after")
+    def _skips_of_the_skip_network(self):
+        if (self.skip_channels is not None) != (self.kind == "skip"):
+            raise ValueError(f"skip_channels belongs to kind skip, and to it alone; kind is {self.kind}")
+        return self
 
 
 class DIP(Section):
@@ -24,7 +30,8 @@ class DIP(Section):
     input_cell: Count
     ema: Annotated[Number, Field(ge=0, lt=1)]
     split_alpha: Positive
-    hold_out: Share
+    judge_every: Count
+    patience: Count
     precision: Precision
 
     @model_validator(mode="after")

@@ -77,12 +77,12 @@ def _bench(paths: Paths, name: str, task: Task, seed: int, model: Pretrained) ->
     clean_val = to_unit(artifacts.read_array(paths.val)).to(where)
     choices = artifacts.read_json(paths.restored_info(name))["choices"]
     chosen = choices["restart_dip"]
-    start = _calibrated(r.dip_stopped, test, val, clean_val, **choices["dip_stopped"])
+    start = _calibrated(r.dip_stopped, test, val, clean_val)
     return Bench(test, start, chosen["scale"], chosen["calls"], chosen["data_weight"], val, clean_val, choices)
 
 
 def _calibrated(run: Callable[..., Estimate], test: Problem, val: Problem, clean_val: torch.Tensor, **setting) -> Estimate:
-    """An estimate on the test images; its error is the witness's or else the RMSE seen on validation images."""
+    """An estimate on the test images; its error is the judges' estimate or else the RMSE seen on validation images."""
     estimate = run(test, {}, **setting)
     if estimate.error is not None:
         return estimate

@@ -76,14 +76,12 @@ def _restored(paths: Paths, task: str, methods: list[str]) -> dict[str, np.ndarr
 def _oracle(clean: np.ndarray, fits: dict[str, np.ndarray], dip: dict, snapshot_psnr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of each fit the image of highest PSNR, [n,H,W,3], and its step, [n].
 
-    Looked for among all snapshots and, where a witness stopped the fit, its image, so that no stopping rule can be better.
+    Looked for among all snapshots and the image of the stopping rule, so that no rule can be better.
     """
-    images, psnr = fits["test_snapshots"], snapshot_psnr
-    steps = np.broadcast_to(np.array(dip["steps"])[:, None], psnr.shape)
-    if "test_stopped" in fits:
-        images = np.concatenate([images, fits["test_stopped"][None]])
-        psnr = np.vstack([psnr, metrics.psnr(clean, to_01(fits["test_stopped"]))])
-        steps = np.vstack([steps, dip["test"]["stop_step"]])
+    images = np.concatenate([fits["test_snapshots"], fits["test_stopped"][None]])
+    psnr = np.vstack([snapshot_psnr, metrics.psnr(clean, to_01(fits["test_stopped"]))])
+    steps = np.broadcast_to(np.array(dip["steps"])[:, None], snapshot_psnr.shape)
+    steps = np.vstack([steps, dip["test"]["stop_step"]])
     best, every = psnr.argmax(axis=0), np.arange(psnr.shape[1])
     return to_01(images[best, every]), steps[best, every]
 

@@ -97,7 +97,7 @@ def _psnr(x: Tensor, clean: Tensor) -> float:
 
 
 def _with_error(estimate: Estimate, spread: Tensor) -> Estimate:
-    """Keep a witness's own error; otherwise expect what was seen on validation images."""
+    """Keep the judges' own estimate; otherwise expect what was seen on validation images."""
     if estimate.error is not None:
         return estimate
     return replace(estimate, error=spread.expand(len(estimate.x)))

@@ -1,0 +1,149 @@
+"""The page of the study's tables: each under its heading, with a sentence that its numbers choose."""
+
+import pandas as pd
+
+from dualprior.studies.stopping.claims import OURS
+from dualprior.studies.stopping.report import RULES, chosen_patience
+from dualprior.tables import markdown as as_markdown
+from dualprior.tables import render_claims
+
+HEADINGS = {
+    "patience": "Patience",
+    "rules": "Every rule, denoising",
+    "cases": "Network by noise: mean loss to the oracle peak, dB",
+    "networks": "Depth and width",
+    "levels": "When the noise level is not known",
+    "ladders": "Ladders of noise levels",
+    "rungs": "Each rung against its own target",
+    "tasks": "Other tasks",
+    "guided": "Extra terms in the loss",
+    "calibration": "Estimated and true error",
+}
+
+
+def page(tables: dict[str, pd.DataFrame], claims: dict[str, dict]) -> str:
+    """All tables in one page, the claims first, each with the sentence that its numbers bear out."""
+    parts = ["# Stopping a Deep Image Prior: the tables\n", "## Claims\n", render_claims(claims)]
+    for name, heading in HEADINGS.items():
+        whole = dict.fromkeys(tables[name].select_dtypes("integer"), object)  # or they are written as 1.00
+        parts += [f"## {heading}\n", reading(name, tables[name]) + "\n", as_markdown(tables[name].astype(whole))]
+    return "\n".join(parts)
+
+
+def reading(name: str, table: pd.DataFrame) -> str:
+    """What a table says, in words chosen by its numbers."""
+    return _READINGS[name](table)
+
+
+def _first(cell) -> float:
+    """The value of "0.12 [0.10, 0.14]"."""
+    return float(str(cell).split(" ")[0])
+
+
+def _read_patience(table: pd.DataFrame) -> str:
+    chosen = chosen_patience(table)
+    steps = table.set_index("patience, steps")["steps run on test"]
+    return f"Chosen on validation images: {chosen} steps, after which {steps[chosen]} steps have been run on average."
+
+
+def _read_rules(table: pd.DataFrame) -> str:
+    losses = {row["rule"]: _first(row["mean loss, dB"]) for _, row in table.iterrows()}
+    ours, best = RULES[OURS], min(losses, key=losses.get)
+    published = losses[RULES["es_wmv"]]
+    head = f"The {ours} loses {losses[ours]:.2f} dB on average, ES-WMV {published:.2f} dB"
+    tail = "; no rule loses less." if best == ours else f"; least of all loses the {best} ({losses[best]:.2f} dB)."
+    return head + tail + " Rules that need two fits pay for two; what is kept of a pair is the mean of its fits."
+
+
+def _read_cases(table: pd.DataFrame) -> str:
+    values = table[RULES[OURS]].map(_first)
+    worst = table.loc[values.idxmax()]
+    beaten = int((values <= table[RULES["es_wmv_pair"]]).sum())
+    return (
+        f"Worst case {worst['network']} on {worst['noise']}: {values.max():.2f} dB. It loses no more than ES-WMV on the same pair in "
+        f"{beaten} of {len(table)} combinations."
+    )
+
+
+def _read_networks(table: pd.DataFrame) -> str:
+    kept, loss = table["kept, dB"].map(_first), table["loss, dB"].map(_first)
+    return (
+        f"{table.loc[kept.idxmax(), 'network']} keeps most ({kept.max():.2f} dB), {table.loc[kept.idxmin(), 'network']} least "
+        f"({kept.min():.2f} dB); the rule loses {loss.min():.2f} to {loss.max():.2f} dB over all of them."
+    )
+
+
+def _read_levels(table: pd.DataFrame) -> str:
+    loss = table["loss, dB"].map(_first)
+    parts = [
+        f"{level} {loss[table['level'] == level].mean():.2f}"
+        for level in ("known", "low", "high", "estimated")
+        if (table["level"] == level).any()
+    ]
+    return f"Mean loss in dB with the level {', '.join(parts)}. An error in the level biases the estimate and less so its minimum."
+
+
+def _read_ladders(table: pd.DataFrame) -> str:
+    parts = []
+    for noise, group in table.groupby("noise", sort=False):
+        kept = dict(zip(group["ladder"], group["kept, dB"].map(_first), strict=True))
+        best = max(kept, key=kept.get)
+        parts.append(
+            f"on {noise} "
+            + (f"the {best} ladder keeps most" if best != "none" else "no ladder keeps more than the plain fit")
+            + f" ({kept[best]:.2f} against {kept['none']:.2f} dB)"
+        )
+    return (
+        "; ".join(parts).capitalize()
+        + ". The literal ladder (noised copies of the whole target) is stopped at the fixed step of validation."
+    )
+
+
+def _read_rungs(table: pd.DataFrame) -> str:
+    steps = table.groupby(["ladder", "problem"], sort=False)["psnr_to_target"].diff().dropna()
+    last = table.groupby(["ladder", "problem"], sort=False).tail(1)
+    leaky = last[last["leaks"]]["psnr_to_target"].mean()
+    literal = last[(last["ladder"] == "literal") & ~last["leaks"]]["psnr_to_target"].mean()
+    rises = int((steps > 0).sum())
+    return (
+        f"PSNR to the rung's own target rises in {rises} of {len(steps)} descents, as the target loses its noise. On the last rung the "
+        f"literal ladder is {literal:.1f} dB from the noisy measurement; with a clean target (leaks) it is {leaky:.1f} dB from the image "
+        "itself, which no restoration may know."
+    )
+
+
+def _read_tasks(table: pd.DataFrame) -> str:
+    ours = table[table["rule"] == RULES[OURS]].set_index("task")["mean loss"]
+    best = table.loc[table.groupby("task", sort=False)["mean loss"].idxmin()].set_index("task")
+    parts = [f"{task} {loss:.2f} dB (best: {best.at[task, 'rule']}, {best.at[task, 'mean loss']:.2f})" for task, loss in ours.items()]
+    return "Loss of the pair: " + ", ".join(parts) + "."
+
+
+def _read_guided(table: pd.DataFrame) -> str:
+    helps = table[(table["low"] > 0)]
+    hurts = table[(table["high"] < 0)]
+    said = [f"{row['term']} {row['gain, dB']:+.2f} dB on {row['noise']}" for _, row in helps.iterrows()]
+    bad = [f"{row['term']} {row['gain, dB']:+.2f} dB on {row['noise']}" for _, row in hurts.iterrows()]
+    return (
+        f"Interval above 0: {', '.join(said) or 'none'}. Interval below 0: {', '.join(bad) or 'none'}. "
+        "The weight is the best of those tried on validation images."
+    )
+
+
+def _read_calibration(table: pd.DataFrame) -> str:
+    mine = table[table["rule"] == RULES[OURS]]["estimated over true error"]
+    return f"Estimated over true squared error of the pair: {mine.min():.2f} to {mine.max():.2f} over {len(mine)} combinations and levels."
+
+
+_READINGS = {
+    "patience": _read_patience,
+    "rules": _read_rules,
+    "cases": _read_cases,
+    "networks": _read_networks,
+    "levels": _read_levels,
+    "ladders": _read_ladders,
+    "rungs": _read_rungs,
+    "tasks": _read_tasks,
+    "guided": _read_guided,
+    "calibration": _read_calibration,
+}
