@@ -76,20 +76,21 @@ def problem(name: str, count: int, denoise=None) -> Problem:
     y, mask = measure(x, task, 0, name, names)
     op = make_operator(task.operator, shape=(SIDE, SIDE), factor=task.factor, blur_std=task.blur_std, mask=mask)
     seen = Observation(op, y, task.sigma_y, names, (SIDE, SIDE))
-    return Problem(seen, denoise or denoiser(), schedule.noise_levels("lognormal", 20), fits(x, witnessed=name != "sr4"), 0)
+    return Problem(seen, denoise or denoiser(), schedule.noise_levels("lognormal", 20), fits(x, judged=name.startswith("denoise")), 0)
 
 
-def fits(x: Tensor, witnessed: bool) -> DIPFits:
+def fits(x: Tensor, judged: bool) -> DIPFits:
+    """judged: whether the judges saw the whole image, as they do in denoising."""
     noise = torch.stack([torch.randn(x.shape[1:], generator=generator(1, "tiny", i)) for i in range(len(x))])
     count = len(x)
     return DIPFits(
         steps=[2, 4, 8],
         snapshots=torch.stack([x + level * noise for level in (0.4, 0.2, 0.3)]),
-        stopped=x + 0.2 * noise if witnessed else None,
-        stop_step=[3 + i for i in range(count)] if witnessed else None,
-        error=torch.tensor([0.2 + 0.05 * i for i in range(count)]) if witnessed else None,
+        stopped=x + 0.2 * noise,
+        stop_step=[3 + i for i in range(count)],
+        decided_step=[5 + i for i in range(count)],
+        error=torch.tensor([0.2 + 0.05 * i for i in range(count)]) if judged else None,
         seconds_per_step=0.5,
-        witness_seconds=4.0 if witnessed else 0.0,
     )
 
 

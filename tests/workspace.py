@@ -89,7 +89,8 @@ def new_workspace(folder: Path) -> Workspace:
         if (PROJECT / name).is_file():
             (workspace.root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(PROJECT / name, workspace.root / name)
-    (workspace.root / "dvc.lock").unlink(missing_ok=True)
+    for lock in workspace.root.rglob("dvc.lock"):
+        lock.unlink()
     workspace.run("git", "init", "--quiet")
     workspace.commit()
     return workspace

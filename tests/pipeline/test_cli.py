@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,18 +14,31 @@ import pytest
 
 from dualprior import dag
 from dualprior.artifacts import read_json, write_json
+from dualprior.config import read_yaml
 from dualprior.errors import UserError
 from dualprior.paths import Paths
 
 PROJECT = Path(__file__).parents[2]
+STOPPING = "studies/stopping"
+FIRST = {stage.name: stage.key for stage in reversed(dag.read_stages(PROJECT, STOPPING))}  # key of each stage of the study
+
+
+@pytest.fixture
+def study(little):
+    """The little project with its studies: their two YAML files."""
+    for file in (*PROJECT.glob("studies/*/params.yaml"), *PROJECT.glob("studies/*/dvc.yaml")):
+        place = little / file.relative_to(PROJECT)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, place)
+    return little
 
 
 @pytest.fixture
 def stage(monkeypatch):
     """Let `run` stand in for a stage: stage("degrade", run)."""
 
-    def replace(name: str, run) -> None:
-        monkeypatch.setitem(sys.modules, f"dualprior.stages.{name}", SimpleNamespace(run=run))
+    def replace(name: str, run, pipeline: str = dag.MAIN) -> None:
+        monkeypatch.setitem(sys.modules, dag.module_of(pipeline, name), SimpleNamespace(run=run))
 
     return replace
 
@@ -122,6 +136,109 @@ def test_all_runs_every_stage_in_order_and_stops_at_the_first_failure(cli, littl
     assert outcome.out.count("Running stage") == len(order)
 
 
+def test_all_of_a_study_runs_its_stages_and_no_other(cli, study, monkeypatch):
+    import cli as module
+
+    commands = []
+    monkeypatch.setattr(module, "_wait", lambda command: commands.append(command[2:]))
+    assert cli("all", "--study", "stopping").code == 0
+    assert commands == [stage.arguments for stage in dag.read_stages(study, STOPPING)]
+    names = [command[2] for command in commands]
+    assert {tuple(command[:2]) for command in commands} == {("study", "stopping")}
+    assert names[-1] == "judge"
+    for before, after in (("measure", "stop"), ("fit", "stop"), ("guide", "judge"), ("stop", "judge")):
+        assert max(i for i, name in enumerate(names) if name == before) < names.index(after)
+    for command in commands:
+        if command[2] == "fit":
+            problem = read_yaml(study / STOPPING / "params.yaml")["fits"][command[3]]["problem"]
+            assert commands.index(["study", "stopping", "measure", problem]) < commands.index(command)
+
+
+def test_all_of_a_study_stops_at_its_first_failure(cli, study, monkeypatch):
+    import cli as module
+
+    commands = []
+
+    def wait(command):
+        commands.append(command[2:])
+        return 2 if command[4] == "fit" else 0
+
+    monkeypatch.setattr(module, "_wait", wait)
+    assert cli("all", "--study", "stopping").code == 2
+    assert commands[-1][2] == "fit"
+    assert [command[2] for command in commands].count("fit") == 1
+
+
+def test_all_of_an_unknown_study_is_one_line(cli, study):
+    outcome = cli("all", "--study", "sleeping")
+    assert outcome.code == 2
+    assert "sleeping" in outcome.one_line()
+
+
+def test_a_stage_of_a_study_gets_its_sections_its_paths_and_its_key(cli, stage, study):
+    given = {}
+
+    def run(config, paths, key):
+        given.update(fit=config.entry("fits", "skip-sr4"), problem=config.entry("problems", "sr4"), paths=paths, key=key)
+
+    stage("fit", run, STOPPING)
+    fingerprint = dag.fingerprint(dag.find_stage(study, "fit", "skip-sr4", STOPPING), study)
+    assert cli("study", "stopping", "fit", "skip-sr4").code == 0
+    assert (given["fit"].network, given["problem"].factor, given["key"]) == ("skip", 4, "skip-sr4")
+    assert given["paths"] == Paths(Path(), Path(f".scratch/{STOPPING}/fit@skip-sr4/{fingerprint}"), STOPPING)
+
+
+def test_a_stage_of_a_study_without_keys_needs_none(cli, stage, study):
+    given = []
+    stage("stop", lambda config, paths, key: given.append(key), STOPPING)
+    assert cli("study", "stopping", "stop").code == 0
+    assert given == [None]
+
+
+def test_a_stage_of_a_study_cannot_read_what_it_does_not_declare(cli, stage, study):
+    stage("fit", lambda config, paths, key: config.rules, STOPPING)
+    with pytest.raises(AttributeError, match="does not declare the parameter section 'rules'"):
+        cli("study", "stopping", "fit", "skip-sr4")
+
+
+def test_a_stage_of_a_study_is_timed_beside_the_study(cli, stage, study):
+    stage("measure", lambda config, paths, key: None, STOPPING)
+    assert cli("study", "stopping", "measure", "sr4").code == 0
+    assert list(read_json(study / STOPPING / "metrics/timing.json")) == ["measure@sr4"]
+    assert not (study / "metrics/timing.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("study sleeping fit skip-sr4", "study 'sleeping' does not exist; choose one of stopping"),
+        ("study stopping cook", "stage 'cook' is not in "),
+        ("study stopping cook", "it has measure, fit, guide, stop, judge"),
+        ("study stopping fit skip-sr8", f"fit knows no 'skip-sr8'; choose one of {FIRST['fit']}, "),
+        ("study stopping fit", f"choose one of {FIRST['fit']}, "),
+        ("study stopping stop sr4", "stop knows no 'sr4'"),
+        ("study stopping", "Missing argument 'STAGE'"),
+        ("study stopping measure sr4", "data/manifest.csv is missing: stage prepare has not run"),
+        ("study stopping fit skip-sr4", "data/stopping/measured/sr4.safetensors is missing: stage measure has not run"),
+        (f"study stopping guide {FIRST['guide']}", "models/ddpm.json is missing: stage train_ddpm has not run"),
+        ("study stopping judge", "data/manifest.csv is missing: stage prepare has not run"),
+    ],
+)
+def test_a_mistake_about_a_study_is_one_line(cli, study, monkeypatch, arguments, message):
+    monkeypatch.setenv("DUALPRIOR_DEVICE", "cpu")
+    outcome = cli(*arguments.split())
+    assert outcome.code == 2
+    assert message in outcome.one_line()
+
+
+def test_a_wrong_parameter_of_a_study_names_its_file(cli, study):
+    file = study / STOPPING / "params.yaml"
+    file.write_text(file.read_text().replace("problem: sr4", "problem: sr8", 1))
+    outcome = cli("study", "stopping", "stop")
+    assert outcome.code == 2
+    assert outcome.one_line().startswith("error: studies/stopping/params.yaml: fits.skip-sr4 names sr8, which problems does not have")
+
+
 def test_all_ends_its_stage_when_it_is_told_to_end(little):
     import cli as module
 
@@ -143,7 +260,7 @@ def test_profile_prints_the_difference_and_then_agrees(cli):
     assert "already agrees" in cli("profile", "smoke").out
 
 
-PARTS = ("answers", "results", "claims", "dag", "timing")
+PARTS = ("answers", "results", "claims", "stopping", "dag", "timing")
 README = "# Title\n" + "text\n".join(f"<!-- BEGIN {part} -->\nold {part}\n<!-- END {part} -->\n" for part in PARTS)
 CLAIM = {"value": 0.1, "lo": -0.1, "hi": 0.3, "goal": 0.5, "holds": False, "rival": "one_step", "reading": "short"}
 
@@ -154,6 +271,8 @@ def test_readme_takes_its_tables_from_the_metrics(cli, little):
     write_json(
         little / "metrics/claims.json", {"hybrid_gain_db_sr4": CLAIM, "hybrid_vs_control_db_sr4": CLAIM, "stopping_gap_sr4_db": CLAIM}
     )
+    stopping = ("gap_mean_db", "gap_p95_db", "fail_share", "split_price_db", "gap_sr4_db")
+    write_json(little / STOPPING / "metrics/claims.json", {f"stopping_{name}": CLAIM | {"rival_value": 1.0} for name in stopping})
     (little / "metrics/results.md").write_text("| task | psnr |\n")
     assert "README.md is missing" in cli("readme").one_line()
     (little / "README.md").write_text(README)
@@ -166,6 +285,8 @@ def test_readme_takes_its_tables_from_the_metrics(cli, little):
     assert "| task | psnr |" in text
     assert "0 of 3 claims hold." in text
     assert "| hybrid_gain_db_sr4 " in text
+    assert "0 of 5 claims hold." in text
+    assert "| stopping_split_price_db " in text
     assert dag.mermaid(dag.read_stages(little)).strip() in text
     assert "| prepare | 1 | 2 | 300 |" in text
     assert not [part for part in PARTS if f"old {part}" in text]

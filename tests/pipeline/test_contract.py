@@ -1,29 +1,46 @@
-"""dvc.yaml says exactly what the code does: parameters, code, files, and who may see a clean test image."""
+"""Every dvc.yaml says exactly what the code does: parameters, code, files, and who may see a clean test image."""
 
 import ast
 import importlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import get_args, get_origin
 
 import pytest
 
 from dualprior import dag
-from dualprior.config import Params, load_params, read_yaml
+from dualprior.config import SCHEMAS, check_params, load_params, read_yaml
 from dualprior.paths import Paths
-from dualprior.settings.tasks import Task
+from dualprior.studies.stopping.readings import HEADINGS
 
 PROJECT = Path(__file__).parents[2]
-STAGES = dag.read_stages(PROJECT)
-NAMES = list(dict.fromkeys(stage.name for stage in STAGES))
-ENTRIES = read_yaml(PROJECT / "dvc.yaml")["stages"]
+STOPPING = "studies/stopping"
+PIPELINES = dag.pipelines(PROJECT)
+STAGES = [stage for pipeline in PIPELINES for stage in dag.read_stages(PROJECT, pipeline)]
+MODULES = list(dict.fromkeys(stage.module for stage in STAGES))
+ENTRIES = {f"{p}/{name}": entry for p in PIPELINES for name, entry in read_yaml(PROJECT / p / "dvc.yaml")["stages"].items()}
 PARAMS = load_params(PROJECT / "params.yaml")
-KEYS_READ = {"summarise": list(PARAMS.tasks), "ablate": list(PARAMS.ablate.tasks)}  # tasks of stages that read several
+STUDY = check_params(read_yaml(PROJECT / STOPPING / "params.yaml"), kind=SCHEMAS[STOPPING])
+FITS = [f"data/stopping/fits/{name}" for name in STUDY.fits]
+KEYS_READ = {  # what a stage that reads or writes several of a kind hands to `paths`: by the name of the method
+    "summarise": lambda _: PARAMS.tasks,
+    "ablate": lambda _: PARAMS.ablate.tasks,
+    "stop": lambda _: STUDY.fits,
+    "judge": {"stopping_fits": STUDY.fits, "stopping_guided": STUDY.guide.problems, "stopping_rows": HEADINGS}.get,
+}
 
 
-def of(name: str) -> list[dag.Stage]:
-    return [stage for stage in STAGES if stage.name == name]
+def of(name: str, pipeline: str = dag.MAIN) -> list[dag.Stage]:
+    return of_module(dag.module_of(pipeline, name))
+
+
+def of_module(module: str) -> list[dag.Stage]:
+    stages = [stage for stage in STAGES if stage.module == module]
+    assert stages
+    return stages
 
 
 def upstream(stage: dag.Stage) -> set[str]:
@@ -33,30 +50,42 @@ def upstream(stage: dag.Stage) -> set[str]:
     return found.union(*(upstream(makers[dep]) for dep in stage.deps if dep in makers))
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_parameters_declared_are_those_of_the_module(name):
+def slots(stage: dag.Stage) -> dict[str, str | None]:
+    """What the parameter sections that a module names are filled with."""
+    if (stage.pipeline, stage.name) != (STOPPING, "fit"):
+        return {"key": stage.key}
+    fit = STUDY.fits[stage.key]
+    return {"key": stage.key, "problem": fit.problem, "network": fit.network}
+
+
+def kind(pipeline: str, section: str) -> type:
+    """The class that checks a parameter section, or each of its entries."""
+    annotation = SCHEMAS[pipeline].model_fields[section.split(".")[0]].annotation
+    return get_args(annotation)[1] if get_origin(annotation) is dict else annotation
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_parameters_declared_are_those_of_the_module(module):
     """That each is also read is seen in the smoke run (test_smoke); reading another raises (test_config)."""
-    module = importlib.import_module(f"dualprior.stages.{name}")
-    for stage in of(name):
-        assert set(stage.params) == {section.format(key=stage.key) for section in module.PARAMS}
+    named = importlib.import_module(module).PARAMS
+    for stage in of_module(module):
+        assert set(stage.params) == {section.format(**slots(stage)) for section in named}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_code_dependencies_are_the_import_closure(name):
-    closure = dag.import_closure(f"dualprior.stages.{name}", PROJECT / "src")
-    for stage in of(name):
+@pytest.mark.parametrize("module", MODULES)
+def test_code_dependencies_are_the_import_closure(module):
+    closure = dag.import_closure(module, PROJECT / "src")
+    for stage in of_module(module):
         declared = [dep for dep in stage.deps if dep.startswith("src/")]
         assert sorted(declared) == closure, "run `python src/cli.py dag --write-deps`"
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_checks_on_a_stages_parameters_are_among_its_dependencies(name):
+@pytest.mark.parametrize("module", MODULES)
+def test_the_checks_on_a_stages_parameters_are_among_its_dependencies(module):
     """A stage does not depend on config.py, so the module of each of its sections must be listed."""
-    for stage in of(name):
+    for stage in of_module(module):
         for section in stage.params:
-            kind = Params.model_fields[section.split(".")[0]].annotation
-            kind = Task if section.startswith("tasks") else kind
-            assert f"src/{kind.__module__.replace('.', '/')}.py" in stage.deps, section
+            assert f"src/{kind(stage.pipeline, section).__module__.replace('.', '/')}.py" in stage.deps, section
 
 
 @pytest.mark.parametrize("name", ["prepare", "evaluate", "summarise"])
@@ -82,13 +111,16 @@ def test_no_file_is_made_twice():
 
 
 def test_the_message_about_a_missing_file_names_the_stage_that_makes_it():
-    made = {"data/val.npy": "prepare", "data/dip/sr4.json": "fit_dip", "metrics/tasks/deblur.csv": "evaluate", "params.yaml": None}
+    made = {
+        "data/val.npy": "prepare", "data/dip/sr4.json": "fit_dip", "metrics/tasks/deblur.csv": "evaluate", "params.yaml": None,
+        "data/stopping/picks.csv": "stop", "data/stopping/fits/skip-sr4/info.json": "fit",
+    }  # fmt: skip
     assert {file: dag.maker(PROJECT, Path(file)) for file in made} == made
 
 
 @pytest.mark.parametrize("name", ENTRIES)
 def test_outputs_are_cached_and_metrics_and_plots_are_not(name):
-    entry = ENTRIES[name]
+    entry = ENTRIES[name].get("do", ENTRIES[name])
     assert entry["desc"]
     assert all(isinstance(out, str) for out in entry.get("outs", []))
     for item in entry.get("metrics", []) + entry.get("plots", []):
@@ -105,45 +137,79 @@ def test_commands_are_constant_and_known():
         command, *keys = stage.arguments
         assert stage.cmd.startswith("python src/cli.py ")
         assert command in known
-        assert keys == ([] if stage.key is None else [stage.key])
+        before = [] if stage.pipeline == dag.MAIN else [Path(stage.pipeline).name, stage.name]
+        assert keys == before + ([] if stage.key is None else [stage.key])
 
 
 def test_stages_are_those_that_dvc_sees():
     listed = subprocess.run(
-        [sys.executable, "-m", "dvc", "stage", "list", "--name-only"], cwd=PROJECT, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "dvc", "stage", "list", "--all", "--name-only"], cwd=PROJECT, capture_output=True, text=True, check=True
     )
-    assert sorted(listed.stdout.split()) == sorted(stage.id for stage in STAGES)
+    named = [stage.id if stage.pipeline == dag.MAIN else f"{stage.pipeline}/dvc.yaml:{stage.id}" for stage in STAGES]
+    assert sorted(listed.stdout.split()) == sorted(named)
 
 
 def test_there_are_few_enough_stages_for_a_quick_check():
-    assert len(STAGES) < 60
+    assert len([stage for stage in STAGES if stage.pipeline == dag.MAIN]) < 60
+
+
+def test_the_default_experiment_needs_nothing_of_a_study():
+    made = {out for stage in STAGES if stage.pipeline != dag.MAIN for out in stage.outs}
+    assert not [stage.id for stage in STAGES if stage.pipeline == dag.MAIN and upstream(stage) & made]
 
 
 def test_each_prior_learns_from_its_own_source_only():
     (training,) = of("train_ddpm")
     seen = upstream(training)
     assert not {name for name in seen if name.startswith(("measure", "tasks", "dip", "data/measurements", "data/test"))}
-    for fit in of("fit_dip"):
+    for fit in of("fit_dip") + of("fit", STOPPING):
         assert not {name for name in upstream(fit) if name.startswith(("models/", "ddpm"))}
 
 
+RULES = ["rival_rules", *(f"studies/stopping/{name}" for name in "stop judge claims report readings plots".split())]
+DIFFUSION = ["nets/unet", "denoiser", "pretrained", "training"]
+
+
 @pytest.mark.parametrize(
-    ("name", "foreign"),
+    ("name", "pipeline", "foreign"),
     [
-        ("train_ddpm", ["sampling", "consistency", "operators", "dip", "nets/skip"]),
-        ("fit_dip", ["nets/unet", "denoiser", "pretrained", "training"]),
+        ("train_ddpm", dag.MAIN, ["sampling", "consistency", "operators", "dip", "nets/skip"]),
+        ("fit_dip", dag.MAIN, [*DIFFUSION, *RULES]),
+        ("fit", STOPPING, [*DIFFUSION, *RULES, "guidance", "stopping", "settings/stopping_study"]),
+        ("guide", STOPPING, RULES),
     ],
 )
-def test_each_prior_runs_no_code_of_the_other(name, foreign):
-    """A change there then reruns only one of the two."""
-    for stage in of(name):
+def test_no_fit_and_no_training_runs_code_that_it_does_not_need(name, pipeline, foreign):
+    """A change there then reruns only one of the two priors, and a new stopping rule no fit."""
+    for module in foreign:
+        assert (PROJECT / f"src/dualprior/{module}.py").exists()
+    for stage in of(name, pipeline):
         assert not {f"src/dualprior/{module}.py" for module in foreign} & set(stage.deps)
+
+
+def test_no_setting_of_a_rule_reaches_a_fit():
+    for stage in of("fit", STOPPING):
+        assert not {name.split(".")[0] for name in upstream(stage)} & {"rules", "judging", "guide"}
+
+
+def test_a_fit_of_the_study_reads_the_measurements_of_its_own_problem_only():
+    for stage in of("fit", STOPPING):
+        measured = [dep for dep in stage.deps if dep.startswith("data/stopping/")]
+        assert measured == [f"data/stopping/measured/{STUDY.fits[stage.key].problem}.safetensors"]
 
 
 @pytest.mark.parametrize("name", ["fit_dip", "restore", "generate", "train_ddpm"])
 def test_no_restorer_reads_a_clean_test_image(name):
     for stage in of(name):
         assert "data/test.npy" not in stage.deps
+
+
+def test_only_measuring_and_judging_see_the_clean_test_images_of_the_study():
+    assert {stage.name for stage in STAGES if stage.pipeline == STOPPING and "data/test.npy" in stage.deps} == {"measure", "judge"}
+
+
+def test_only_what_chooses_weights_sees_clean_validation_images_besides():
+    assert {stage.name for stage in STAGES if stage.pipeline == STOPPING and "data/val.npy" in stage.deps} == {"measure", "guide", "judge"}
 
 
 def test_ablation_lists_the_files_of_its_tasks():
@@ -158,19 +224,55 @@ def test_summary_lists_the_rows_of_every_task():
     assert rows == {dep for dep in summarise.deps if not dep.startswith("src/")}
 
 
+@pytest.mark.parametrize("name", ["stop", "judge"])
+def test_the_stages_over_all_fits_list_every_one(name):
+    (stage,) = of(name, STOPPING)
+    assert [dep for dep in stage.deps if dep.startswith("data/stopping/fits/")] == FITS, f"list the fits of params.yaml in {name}"
+
+
+def test_the_rules_list_the_measurements_of_every_fit():
+    (stop,) = of("stop", STOPPING)
+    used = {f"data/stopping/measured/{fit.problem}.safetensors" for fit in STUDY.fits.values()}
+    assert {dep for dep in stop.deps if dep.startswith("data/stopping/measured/")} == used
+
+
+def test_judging_lists_every_problem_that_is_guided():
+    (judge,) = of("judge", STOPPING)
+    guided = [f"data/stopping/guided/{problem}" for problem in STUDY.guide.problems]
+    assert [dep for dep in judge.deps if dep.startswith("data/stopping/guided/")] == guided
+
+
 def files_named(stage: dag.Stage) -> set[str]:
-    """Files that the stage's module names as `paths.<name>` or `paths.<name>(task)`."""
-    tree = ast.parse((PROJECT / f"src/dualprior/stages/{stage.name}.py").read_text())
-    names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and getattr(node.value, "id", None) == "paths"}
-    files = set()
-    for name in names - {"root", "scratch", "ablation"}:
-        place = getattr(Paths(Path()), name)
-        keys = [None] if isinstance(place, Path) else KEYS_READ.get(stage.name, [stage.key])
-        files |= {(place if key is None else place(key)).as_posix() for key in keys}
-    return files
+    """Files that the stage's module names as `paths.<name>`, `paths.<name>(key)` or `paths.<name>("literal")`."""
+    tree = ast.parse((PROJECT / "src" / f"{stage.module.replace('.', '/')}.py").read_text())
+    return {file.as_posix() for node in ast.walk(tree) for file in _files(node, stage)}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_files_read_and_written_are_those_declared(name):
-    for stage in of(name):
+def _files(node: ast.AST, stage: dag.Stage) -> Iterator[Path]:
+    if _named(node) and isinstance(place := getattr(Paths(Path()), node.attr), Path) and node.attr != "root":
+        yield place
+    if isinstance(node, ast.Call) and _named(node.func) and len(node.args) == 1:
+        yield from (getattr(Paths(Path()), node.func.attr)(key) for key in _keys(node, stage))
+
+
+def _named(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and getattr(node.value, "id", None) == "paths"
+
+
+def _keys(call: ast.Call, stage: dag.Stage) -> Iterable[str]:
+    """What `paths.<name>(...)` is called with."""
+    (argument,) = call.args
+    if isinstance(argument, ast.Constant):
+        return [argument.value]
+    return KEYS_READ[stage.name](call.func.attr) if stage.name in KEYS_READ else [stage.key]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_files_read_and_written_are_those_declared(module):
+    for stage in of_module(module):
         assert files_named(stage) <= {*stage.deps, *stage.outs}
+
+
+def test_judging_names_every_file_it_makes():
+    (judge,) = of("judge", STOPPING)
+    assert set(judge.outs) <= files_named(judge)

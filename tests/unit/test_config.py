@@ -5,15 +5,26 @@ from pathlib import Path
 
 import pytest
 
-from dualprior.config import Config, check_params, load_params, read_yaml
+from dualprior.config import Config, check_params, load_config, load_params, read_yaml
 from dualprior.errors import UserError
+from dualprior.settings.stopping_study import StoppingStudy
 
 PROJECT = Path(__file__).parents[2]
+STOPPING = "studies/stopping"
 
 
 @pytest.fixture
 def params():
     return copy.deepcopy(read_yaml(PROJECT / "params.yaml"))
+
+
+@pytest.fixture
+def study():
+    return read_yaml(PROJECT / STOPPING / "params.yaml")
+
+
+def check_study(data: dict) -> StoppingStudy:
+    return check_params(data, f"{STOPPING}/params.yaml", StoppingStudy)
 
 
 def put(params: dict, name: str, value) -> None:
@@ -121,3 +132,124 @@ def test_sections_never_read_are_known(params):
 def test_parameters_cannot_be_changed(params):
     with pytest.raises(ValueError, match="frozen"):
         check_params(params).dip.steps = 3
+
+
+# --- entries of a section ----------------------------------------------------------------------------------
+
+
+def test_an_entry_is_read_where_it_is_declared(params):
+    config = Config(check_params(params), ("tasks.sr4",))
+    assert config.entry("tasks", "sr4").factor == 4
+    assert config.unread() == []
+
+
+def test_an_entry_is_read_where_its_whole_section_is_declared(params):
+    config = Config(check_params(params), ("tasks",))
+    assert config.entry("tasks", "sr4").factor == 4
+    assert config.unread() == []
+
+
+def test_an_undeclared_entry_is_refused_beside_a_declared_one(params):
+    config = Config(check_params(params), ("tasks.sr4",))
+    with pytest.raises(AttributeError, match=r"does not declare the parameter section 'tasks\.deblur'"):
+        config.entry("tasks", "deblur")
+    assert config.unread() == ["tasks.sr4"]
+
+
+@pytest.mark.parametrize("declared", ["tasks", "tasks.sr8"])
+def test_an_entry_that_does_not_exist_is_a_mistake_of_the_users(params, declared):
+    config = Config(check_params(params), (declared,))
+    with pytest.raises(UserError, match=r"^task 'sr8' is not in params.yaml; it has denoise25, denoise50, sr4, "):
+        config.entry("tasks", "sr8")
+
+
+def test_tasks_are_read_entry_by_entry_only(params):
+    with pytest.raises(AttributeError, match="tasks"):
+        Config(check_params(params), ("tasks",)).tasks  # noqa: B018
+
+
+# --- the study of stopping rules ---------------------------------------------------------------------------
+
+
+def test_the_committed_parameters_of_the_study_are_valid(study):
+    checked = check_study(study)
+    assert checked.problems["gaussian25"].sigma_y == pytest.approx(2 * 25 / 255)
+    assert checked.fits["skip-gaussian25"].plain
+
+
+def test_a_study_has_a_config_of_its_own_sections():
+    config = load_config(PROJECT, ("rules", "fits", "networks.unet"), STOPPING)
+    assert config.rules.window >= 2
+    assert config.entry("networks", "unet").kind == "unet"
+    assert config.fits["skip-sr4"].problem == "sr4"
+    with pytest.raises(AttributeError, match="does not declare the parameter section 'guide'"):
+        config.guide  # noqa: B018
+    with pytest.raises(AttributeError, match="dip"):
+        config.dip  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("fits.skip-sr4.problem", "sr8", "fits.skip-sr4 names sr8, which problems does not have; it has .*sr4, "),
+        ("fits.skip-sr4.network", "resnet", "fits.skip-sr4 names the network resnet; networks has skip, "),
+        ("guide.problems", ["gaussian25", "gaussian99"], "guide names gaussian99, which problems does not have"),
+        ("guide.network", "resnet", "guide names the network resnet; networks has skip, "),
+        ("guide.weights.none", [-1.0], r"guide\.weights\.none\.0 = -1\.0: .*greater than or equal to 0"),
+        ("guide.weights.magic", [1.0], r"guide\.weights\.magic"),
+        ("problems.poisson30.peak", None, r"problems\.poisson30: noise of kind poisson needs peak"),
+        ("problems.impulses15.share", None, r"problems\.impulses15: noise of kind impulses needs share"),
+        ("problems.impulses15.share", 1.0, r"problems\.impulses15\.share = 1\.0: .*less than 1"),
+        ("problems.poisson30.operator", "gaussian_blur", "noise of kind poisson is for the operator identity"),
+        ("problems.gaussian25.noise", 0, r"problems\.gaussian25: denoising with noise 0 has nothing to restore"),
+        ("problems.clean.leaks", False, r"problems\.clean: denoising with noise 0 has nothing to restore"),
+        ("fits.ladder_literal-clean.whole", False, r"fits\.ladder_literal-clean: the literal ladder is fitted to the whole"),
+        ("fits.skip-sr4.split", "both", r"fits\.skip-sr4\.split = 'both': .*'coupled', 'held_out' or 'none'"),
+        ("networks.unet.skip_channels", 4, r"networks\.unet: skip_channels belongs to kind skip"),
+        ("rules.patiences", [], r"rules\.patiences = \[\]: .*at least 1 item"),
+        ("fitting.hold_out", 0.5, r"fitting\.hold_out = 0\.5: .*less than 0\.5"),
+        ("images.tset", 3, r"images\.tset = 3 is not a parameter; check its spelling"),
+    ],
+)
+def test_a_wrong_value_of_the_study_is_one_line_with_the_file_and_the_rule(study, name, value, message):
+    put(study, name, value)
+    with pytest.raises(UserError, match=message) as caught:
+        check_study(study)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("studies/stopping/params.yaml: ")
+
+
+@pytest.mark.parametrize(
+    ("problem", "operator", "setting"),
+    [
+        ("sr4", "block_average", "factor"),
+        ("inpaint_random", "random_mask", "keep"),
+        ("inpaint_box", "box_mask", "box"),
+        ("deblur", "gaussian_blur", "blur_std"),
+    ],
+)
+def test_a_problem_of_the_study_needs_the_setting_of_its_operator_as_a_task_does(study, problem, operator, setting):
+    del study["problems"][problem][setting]
+    with pytest.raises(UserError, match=rf"problems\.{problem}: operator {operator} needs {setting}"):
+        check_study(study)
+
+
+def test_noise_0_is_for_problems_that_are_no_denoising(study):
+    problems = check_study(study).problems
+    assert {name for name, problem in problems.items() if problem.noise == 0} >= {"sr4", "inpaint_random", "poisson30", "clean"}
+
+
+def test_a_problem_that_leaks_is_no_denoising(study):
+    problems = check_study(study).problems
+    assert problems["gaussian25"].denoising
+    assert problems["poisson30"].denoising
+    assert not problems["clean"].denoising
+    assert not problems["sr4"].denoising
+
+
+@pytest.mark.parametrize("change", [{"split": "none"}, {"split": "held_out"}, {"noise_level": "low"}, {"ladder": "target"}])
+def test_a_fit_that_differs_in_one_way_is_not_plain(study, change):
+    plain = check_study(study).fits["skip-gaussian25"]
+    assert plain.plain
+    assert plain.model_copy(update={"steps": 7, "every": 1, "whole": False, "probe": False, "network": "unet"}).plain
+    assert not plain.model_copy(update=change).plain

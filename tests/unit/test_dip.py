@@ -3,17 +3,21 @@
 import os
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 import tiny
 import torch
+from pydantic import ValidationError
 
 from dualprior import dip
 from dualprior.errors import UserError
 from dualprior.operators import BlockAverage, Identity, Mask
 from dualprior.seeding import generator
+from dualprior.settings.dip import DIPNetwork
 
 NAMES = ["a", "b", "c"]
+CPU = torch.device("cpu")
 SETTINGS = {"lr": 0.01, "input_noise": 0.03, "ema": 0.9, "seed": 0}
 
 
@@ -57,7 +61,7 @@ def test_batched_fits_are_the_plain_loop_image_by_image(kind):
 
 def test_fit_images_builds_the_networks_and_inputs_of_its_recipe():
     op, y = measurement("mask")
-    *_, last = dip.fit_images(tiny.RECIPE, op, y, NAMES, (tiny.SIDE, tiny.SIDE), steps=3)
+    *_, last = dip.fit_images(tiny.RECIPE, op, y, NAMES, (tiny.SIDE, tiny.SIDE), steps=3, device=CPU)
     torch.testing.assert_close(last.average, fit(NAMES, op, y, steps=3)[-1].average, rtol=0, atol=0)
 
 
@@ -71,8 +75,8 @@ def test_a_recipe_is_read_from_the_parameters():
 def test_fitting_never_imports_torchs_compiler():
     """It takes seconds, in every process that fits."""
     program = (
-        "import sys, tiny; from dualprior import dip; from dualprior.operators import Identity; x = tiny.images(1); "
-        "list(dip.fit_images(tiny.RECIPE, Identity(), x, ['a'], (tiny.SIDE, tiny.SIDE), steps=2)); "
+        "import sys, tiny, torch; from dualprior import dip; from dualprior.operators import Identity; x = tiny.images(1); "
+        "list(dip.fit_images(tiny.RECIPE, Identity(), x, ['a'], (tiny.SIDE, tiny.SIDE), steps=2, device=torch.device('cpu'))); "
         "assert 'torch._dynamo' not in sys.modules"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tiny.PROJECT / "src"), str(tiny.PROJECT / "tests")])}
@@ -145,30 +149,143 @@ def test_a_fit_that_diverges_is_refused_and_names_the_image():
         fit(NAMES, op, y)
 
 
-def test_a_guide_pulls_the_fit_towards_its_target():
+# --- an extra term in the loss ------------------------------------------------------------------------------
+
+
+def test_an_extra_term_pulls_the_fit_towards_its_least():
     op, y = measurement("mask")
-    target = torch.full_like(y, 0.5)
-    free, pulled = (fit(NAMES, op, y, steps=40, guide=lambda step, average, w=weight: (target, w))[-1].average for weight in (0.0, 100.0))
-    assert ((pulled - target).square().mean() < 0.25 * (free - target).square().mean()).all()
+
+    def away(output):
+        return (output - 0.5).square().mean((1, 2, 3))
+
+    free, pulled = (fit(NAMES, op, y, steps=40, extra=lambda step, out, avg, w=w: w * away(out))[-1].average for w in (0.0, 100.0))
+    assert (away(pulled) < 0.25 * away(free)).all()
 
 
-def test_a_guide_without_weight_changes_nothing():
+def test_an_extra_term_without_weight_changes_nothing():
     op, y = measurement("identity")
-    guided = fit(NAMES, op, y, guide=lambda step, average: (average, 0.0))[-1].average
-    torch.testing.assert_close(guided, fit(NAMES, op, y)[-1].average)
+    extra = fit(NAMES, op, y, extra=lambda step, output, average: 0 * output.sum((1, 2, 3)))[-1].average
+    torch.testing.assert_close(extra, fit(NAMES, op, y)[-1].average, rtol=0, atol=0)
 
 
-def test_a_guide_is_asked_from_the_second_step_with_the_average_so_far():
+def test_an_extra_term_on_one_image_leaves_the_others_alone():
+    op, y = measurement("identity")
+    only = torch.tensor([1.0, 0.0, 0.0])
+    pulled = fit(NAMES, op, y, extra=lambda step, output, average: only * output.square().mean((1, 2, 3)))[-1].average
+    free = fit(NAMES, op, y)[-1].average
+    torch.testing.assert_close(pulled[1:], free[1:], rtol=1e-5, atol=1e-5)
+    assert (pulled[0] - free[0]).abs().max() > 1e-3
+
+
+def test_an_extra_term_is_asked_at_every_step_with_the_average_of_the_steps_before():
     asked = []
 
-    def guide(step, average):
-        asked.append((step, average))
-        return average, 1.0
+    def extra(step, output, average):
+        asked.append((step, output.detach(), average))
+        return output.sum((1, 2, 3))
 
-    steps = fit(NAMES, *measurement("identity"), steps=4, guide=guide)
-    assert [step for step, _ in asked] == [2, 3, 4]
-    for done, (_, average) in zip(steps, asked, strict=False):
+    steps = fit(NAMES, *measurement("identity"), steps=4, extra=extra)
+    assert [step for step, _, _ in asked] == [1, 2, 3, 4]
+    assert asked[0][2] is None
+    for done, (_, output, _), (_, _, average) in zip(steps, asked, asked[1:], strict=False):
+        torch.testing.assert_close(output, done.output, rtol=0, atol=0)
         torch.testing.assert_close(average, done.average, rtol=0, atol=0)
+
+
+def test_an_extra_term_is_no_part_of_the_loss_reported():
+    op, y = measurement("identity")
+    plain, extra = (fit(NAMES, op, y, steps=1, extra=term)[0].loss for term in (None, lambda step, out, avg: 9 + out.sum((1, 2, 3))))
+    torch.testing.assert_close(extra, plain, rtol=0, atol=0)
+
+
+# --- values that are kept, a measurement and an input that change ---------------------------------------------
+
+
+def test_loss_of_kept_values_is_a_mean_over_them():
+    out, y, keep = torch.zeros(2, 3, 4, 4), torch.full((2, 3, 4, 4), 2.0), torch.zeros(2, 1, 4, 4)
+    keep[0, :, 0, :2], keep[1, :, 3] = 1, 1
+    y[:, :, 1] = 99
+    torch.testing.assert_close(dip.data_loss(Identity(), out, y, keep), torch.full((2,), 4.0))
+
+
+def test_kept_values_may_differ_between_colours():
+    out, y, keep = torch.zeros(1, 3, 2, 2), torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1).expand(1, 3, 2, 2), torch.zeros(1, 3, 2, 2)
+    keep[0, 0, 0], keep[0, 2, 0, 0] = 1, 1  # two values of 1, one of 9
+    torch.testing.assert_close(dip.data_loss(Identity(), out, y, keep), torch.tensor([11 / 3]))
+
+
+def test_values_that_are_not_kept_are_not_fitted():
+    """They may be anything: the fit is the same."""
+    op, y = measurement("identity")
+    keep = tiny.mask(3, 0.5)
+    kept, disturbed = (fit(NAMES, op, torch.where(keep > 0, y, other), keep=keep) for other in (0.0, 5.0))
+    torch.testing.assert_close(disturbed[-1].average, kept[-1].average, rtol=0, atol=0)
+    torch.testing.assert_close(disturbed[-1].loss, kept[-1].loss, rtol=0, atol=0)
+
+
+def test_keeping_what_a_mask_knows_is_the_masks_own_loss():
+    op, y = measurement("mask")
+    torch.testing.assert_close(fit(NAMES, op, y, keep=op.mask)[-1].average, fit(NAMES, op, y)[-1].average, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("given", ["keep", "operator"])
+def test_an_image_of_which_nothing_is_known_is_refused_by_name(given):
+    y, mask = tiny.images(3), torch.ones(3, 1, tiny.SIDE, tiny.SIDE)
+    mask[1] = 0
+    with pytest.raises(UserError, match="nothing of b is known: its mask is all zeros; raise the task's keep in params.yaml"):
+        fit(NAMES, Mask(mask), y) if given == "operator" else fit(NAMES, Identity(), y, keep=mask)
+
+
+def test_a_mask_of_zeros_for_all_images_names_the_first():
+    with pytest.raises(UserError, match="nothing of a is known"):
+        dip.check_measured(Identity(), tiny.images(3), NAMES, torch.zeros(1, 1, tiny.SIDE, tiny.SIDE))
+
+
+def test_a_measurement_that_is_the_same_at_every_step_is_that_measurement():
+    op, y = measurement("average")
+    torch.testing.assert_close(fit(NAMES, op, lambda step: y)[-1].average, fit(NAMES, op, y)[-1].average, rtol=0, atol=0)
+
+
+def test_a_changing_measurement_is_that_of_its_step():
+    """The losses are those of the outputs shown, to y of the same step."""
+    op, y = measurement("identity")
+    for done in fit(NAMES, op, lambda step: y + 0.1 * step, steps=4):
+        torch.testing.assert_close(done.loss, dip.data_loss(op, done.output, y + 0.1 * done.step))
+
+
+def test_an_input_scale_of_one_changes_nothing():
+    op, y = measurement("identity")
+    scaled = fit(NAMES, op, y, input_scale=lambda step: torch.ones(3))[-1].average
+    torch.testing.assert_close(scaled, fit(NAMES, op, y)[-1].average, rtol=0, atol=0)
+
+
+def test_an_input_scale_is_that_of_every_image():
+    """Twice the jitter for one image is the fit with twice the jitter, none for another the fit without."""
+    op, y = measurement("identity")
+    scaled = fit(NAMES, op, y, input_scale=lambda step: torch.tensor([1.0, 2.0, 0.0]))[-1].average
+    alone = [fit(NAMES, op, y, input_noise=noise)[-1].average[i] for i, noise in enumerate((0.03, 0.06, 0.0))]
+    torch.testing.assert_close(scaled, torch.stack(alone), rtol=1e-5, atol=1e-5)
+
+
+# --- networks and inputs --------------------------------------------------------------------------------------
+
+
+def test_the_settings_know_every_network_and_no_other():
+    assert set(get_args(DIPNetwork.model_fields["kind"].annotation)) == set(dip.NETWORKS)
+
+
+@pytest.mark.parametrize("kind", dip.NETWORKS)
+def test_every_network_is_accepted_by_the_settings_and_built_from_them(kind):
+    skips = {"skip_channels": 2} if kind == "skip" else {}
+    section = {**tiny.params().dip.model_dump(), "network": {"kind": kind, "channels": (4, 4), "input_channels": 4, **skips}}
+    section["network"] = DIPNetwork.model_validate(section["network"]).model_dump()
+    *_, last = dip.fit_images(dip.Recipe.of(section), *measurement("identity"), NAMES, (tiny.SIDE, tiny.SIDE), steps=2, device=CPU)
+    assert last.average.shape == (3, 3, tiny.SIDE, tiny.SIDE)
+
+
+def test_a_network_that_does_not_exist_is_refused_by_the_settings():
+    with pytest.raises(ValidationError, match="kind"):
+        DIPNetwork.model_validate({"kind": "transformer", "channels": (4,), "input_channels": 4})
 
 
 def test_a_coarse_input_has_no_detail_below_its_cell():

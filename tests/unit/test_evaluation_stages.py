@@ -51,17 +51,15 @@ def write_task(paths, task, x):
     steps = [10, 20, 40, 80]
     snapshots = torch.stack([noisy(x, level, seed=i) for i, level in enumerate((0.3, 0.2, 0.1, 0.2))])
     snapshots[1, 2] = x[2]  # image c peaks at step 20, the others at 40
-    tensors = {"test_snapshots": snapshots.half(), "val_snapshots": snapshots.half()}
-    info = {"steps": steps, "seconds_per_step": 0.01, "test": {"stop_step": None}}
-    if task == "denoise25":  # its witness stopped between snapshots, at the best image of the fit for e
-        tensors["test_stopped"] = torch.cat([snapshots[0, :4], x[4:]]).half()
-        info["test"]["stop_step"] = [7, 8, 9, 11, 33]
+    stopped = torch.cat([snapshots[0, :4], x[4:]])  # between snapshots, at the best image of the fit for e
+    tensors = {"test_snapshots": snapshots.half(), "val_snapshots": snapshots.half(), "test_stopped": stopped.half()}
+    own = {"stop_step": [7, 8, 9, 11, 33], "decided_step": [17, 18, 19, 21, 43]}
+    info = {"steps": steps, "seconds_per_step": 0.01, "test": own}
     artifacts.write_tensors(paths.dip(task), tensors)
     artifacts.write_json(paths.dip_info(task), info)
     trace = pd.DataFrame([(s, i, t) for s in ("val", "test") for i in range(COUNT) for t in range(1, 81)])
     trace.columns = ["split", "image", "step"]
-    estimate = np.nan if task == "sr4" else 2 / trace["step"]
-    artifacts.write_table(paths.dip_trace(task), trace.assign(loss=1 / trace["step"], error_estimate=estimate))
+    artifacts.write_table(paths.dip_trace(task), trace.assign(loss=1 / trace["step"], error_estimate=2 / trace["step"]))
     restored = {m: noisy(x, level, seed=9)[: 3 if m == "ddpm_1000" else None] for m, level in LEVELS.items()}
     costs = {m: {"label": m, "seconds": 10.0 if m == "ddpm_1000" else 0.5, "nfe": 4, "iterations": 0} for m in LEVELS}
     costs["dip_stopped"]["iterations"] = [20] * COUNT
@@ -103,7 +101,7 @@ def test_the_oracle_bounds_every_snapshot_and_the_stopped_image(paths):
         evaluate.run(config(evaluate), paths, task)
         oracle = pd.read_csv(paths.task_rows(task)).query("method == 'dip_oracle'")["psnr"].to_numpy()
         fits = artifacts.read_tensors(paths.dip(task))
-        seen = [*fits["test_snapshots"], *([fits["test_stopped"]] if task == "denoise25" else [])]
+        seen = [*fits["test_snapshots"], fits["test_stopped"]]
         np.testing.assert_allclose(oracle, np.max([metrics.psnr(clean, to_01(x)) for x in seen], axis=0), atol=1e-3)
 
 

@@ -11,8 +11,11 @@ from dualprior.images import to_uint8
 from dualprior.paths import Paths
 from dualprior.stages import degrade, fit_dip, restore, train_ddpm
 
-PARAMS = tiny.params()
-TASKS = ("denoise25", "inpaint_random", "sr4")  # a coupled witness, a held-out one, none
+SMOKE = tiny.params()
+FAST = {"steps": 14, "judge_every": 4, "patience": 4, "lr": 0.1}  # so that some fits are decided before their end
+PARAMS = SMOKE.model_copy(update={"dip": SMOKE.dip.model_copy(update=FAST)})
+JUDGED = [4, 8, 12, 14]  # every judge_every steps and the last
+TASKS = ("denoise25", "inpaint_random", "sr4")  # judged as a whole, in part, by agreement only
 SIZES = {"train": 8, "val": 2, "test": 3}
 
 
@@ -62,24 +65,44 @@ def test_every_restored_method_says_what_it_cost(done, task):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_witness_stops_the_fit_just_where_the_task_has_one(done, task):
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_every_fit_of_every_task_is_stopped(done, task, split):
     tensors, info = artifacts.read_tensors(done.dip(task)), artifacts.read_json(done.dip_info(task))
-    for split in ("val", "test"):
-        assert (f"{split}_stopped" in tensors) == (task != "sr4")
-        assert (info[split]["stop_step"] is None) == (task == "sr4")
-        assert tensors[f"{split}_snapshots"].shape[:2] == (len(info["steps"]), SIZES[split])
+    assert tensors[f"{split}_stopped"].shape == (SIZES[split], 3, tiny.SIDE, tiny.SIDE)
+    assert tensors[f"{split}_snapshots"].shape[:2] == (len(info["steps"]), SIZES[split])
+    for name in ("stop_step", "decided_step"):
+        assert len(info[split][name]) == SIZES[split]
+        assert set(info[split][name]) <= set(JUDGED)
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_trace_has_a_row_for_every_step_of_every_image(done, task):
+def test_an_error_is_claimed_only_where_the_whole_image_is_measured(done, task):
+    info = artifacts.read_json(done.dip_info(task))
+    for split, count in (("val", SIZES["val"]), ("test", SIZES["test"])):
+        if task == "denoise25":
+            assert len(info[split]["error"]) == count
+            assert min(info[split]["error"]) > 0
+        else:
+            assert info[split]["error"] is None
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_trace_has_a_row_for_every_judged_step_of_every_image(done, task):
     trace = artifacts.read_table(done.dip_trace(task))
-    assert len(trace) == PARAMS.dip.steps * (SIZES["val"] + SIZES["test"])
-    assert trace["error_estimate"].isna().all() == (task == "sr4")
-    assert trace["loss"].notna().all()
+    assert list(trace.columns) == ["split", "image", "step", "loss", "error_estimate"]
+    for (split, image), rows in trace.groupby(["split", "image"]):
+        assert image < SIZES[split]
+        assert rows["step"].tolist() == JUDGED
+    assert trace.groupby(["split", "image"]).ngroups == SIZES["val"] + SIZES["test"]
+    assert trace.notna().all(axis=None)
 
 
-def test_the_stopped_image_is_that_of_the_least_estimate(done):
-    trace = artifacts.read_table(done.dip_trace("denoise25"))
-    stops = artifacts.read_json(done.dip_info("denoise25"))["test"]["stop_step"]
-    rows = trace[trace["split"] == "test"]
-    assert [int(r.loc[r["error_estimate"].idxmin(), "step"]) for _, r in rows.groupby("image")] == stops
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_the_stop_is_the_least_estimate_until_patience_ran_out(done, task, split):
+    trace, info = artifacts.read_table(done.dip_trace(task)), artifacts.read_json(done.dip_info(task))[split]
+    for image, rows in trace[trace["split"] == split].groupby("image"):
+        stop, decided = info["stop_step"][image], info["decided_step"][image]
+        seen = rows[rows["step"] <= decided].set_index("step")["error_estimate"]
+        assert seen.idxmin() == stop
+        assert decided == next((step for step in JUDGED if step - stop >= PARAMS.dip.patience), JUDGED[-1])

@@ -65,3 +65,30 @@ def test_the_noise_of_an_image_is_its_own(kind, level):
 def test_a_level_that_makes_no_sense_is_refused(kind, level, message):
     with pytest.raises(UserError, match=message):
         kind(tiny.images(1), level, rngs(1))
+
+
+# --- the level of unknown noise ----------------------------------------------------------------------------
+
+
+def test_the_level_of_white_noise_is_estimated_image_by_image():
+    levels = torch.tensor([0.05, 0.1, 0.2, 0.4])
+    x = tiny.images(4, 64)
+    y = x + levels.view(-1, 1, 1, 1) * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(noises.estimate_level(y), levels, rtol=0.1, atol=0)
+
+
+def test_a_smooth_image_without_noise_has_almost_none():
+    assert noises.estimate_level(tiny.images(2, 64)).max() < 1e-3
+
+
+def test_the_level_estimated_does_not_depend_on_batch_mates():
+    y = noises.gaussian(tiny.images(3, 64), 25, rngs(3))
+    torch.testing.assert_close(noises.estimate_level(y[:1]), noises.estimate_level(y)[:1], rtol=0, atol=0)
+
+
+MID_GREY = pytest.param(0.0, marks=pytest.mark.xfail(raises=RuntimeWarning, strict=True, reason="numpy warns of an empty median"))
+
+
+@pytest.mark.parametrize("colour", [-1.0, MID_GREY, 0.3, 1.0])
+def test_an_image_of_one_colour_without_noise_has_level_0_and_no_warning(colour):
+    torch.testing.assert_close(noises.estimate_level(torch.full((2, 3, 64, 64), colour)), torch.zeros(2))

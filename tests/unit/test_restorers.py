@@ -47,11 +47,18 @@ def test_an_image_does_not_depend_on_its_batch_mates(name, task):
 
 def test_the_first_images_of_a_problem_are_a_problem_of_those_images():
     whole, two = first(tiny.problem("inpaint_random", 3), 2), tiny.problem("inpaint_random", 2)
-    for name in ("snapshots", "stopped", "error"):
+    for name in ("snapshots", "stopped"):
         torch.testing.assert_close(getattr(whole.fits, name), getattr(two.fits, name), rtol=0, atol=0)
     assert whole.fits.stop_step == two.fits.stop_step
+    assert whole.fits.decided_step == two.fits.decided_step
+    assert whole.fits.error is None
     assert whole.seen.names == two.seen.names
     torch.testing.assert_close(whole.seen.op.mask, two.seen.op.mask, rtol=0, atol=0)
+
+
+def test_the_first_images_keep_the_error_estimated_for_them():
+    whole, two = first(tiny.problem("denoise25", 3), 2), tiny.problem("denoise25", 2)
+    torch.testing.assert_close(whole.fits.error, two.fits.error, rtol=0, atol=0)
 
 
 # --- cost --------------------------------------------------------------------------------------------------
@@ -103,11 +110,16 @@ def test_a_restart_pays_for_its_start():
     assert estimate.iterations == 4
 
 
-def test_a_fixed_step_costs_its_steps_and_a_witnessed_one_the_witness_too():
-    problem = tiny.problem("denoise25", 2)  # 0.5 s a step, 4 s for the witness; stopped at steps 3 and 4
+def test_a_fixed_step_costs_its_steps_and_a_stopped_fit_all_until_it_was_decided():
+    problem = tiny.problem("denoise25", 2)  # 0.5 s a step; stopped at steps 3 and 4, decided at 5 and 6
     assert r.dip_at(problem, {}, 8).seconds == 4.0
-    stopped = r.dip_stopped(problem, {}, None)
-    assert stopped.seconds == 4.0 + 0.5 * 3.5
+    assert r.dip_stopped(problem, {}).seconds == 0.5 * 5.5
+
+
+@pytest.mark.parametrize("task", ["denoise25", "sr4"])
+def test_a_stopped_fit_shows_the_image_the_step_and_the_error_of_the_rule(task):
+    problem = tiny.problem(task, 2)
+    stopped = r.dip_stopped(problem, {})
     assert stopped.iterations == [3, 4]
     assert stopped.x is problem.fits.stopped
     assert stopped.error is problem.fits.error
@@ -115,7 +127,7 @@ def test_a_fixed_step_costs_its_steps_and_a_witnessed_one_the_witness_too():
 
 def test_a_fixed_step_shows_that_snapshot():
     problem = tiny.problem("sr4", 2)
-    torch.testing.assert_close(r.dip_stopped(problem, {}, 4).x, problem.fits.snapshots[1], rtol=0, atol=0)
+    torch.testing.assert_close(r.dip_at(problem, {}, 4).x, problem.fits.snapshots[1], rtol=0, atol=0)
 
 
 # --- what they compute -------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import tiny
 import torch
 
 from dualprior.errors import UserError
-from dualprior.nets.skip import PixelNorm
+from dualprior.nets.grouped import PixelNorm
 
 NAMES = ["a", "b", "c"]
 

@@ -1,145 +1,160 @@
-"""Witnesses: unbiased error estimates without the clean image, and stopping at their minimum."""
+"""Early stopping: the pick, and the rules that look at nothing but the step or an estimate."""
 
-import math
-
+import numpy as np
 import pytest
-import tiny
 import torch
 
-from dualprior.errors import UserError
-from dualprior.operators import Identity, Mask
-from dualprior.seeding import ImageNoise
-from dualprior.stopping import CoupledJudge, HeldOutJudge, StopAtMinimum, coupled_split, held_out_split
-
-SIGMA_Y = 0.4
+from dualprior.stopping import FixedStep, Last, LeastEstimate, Pick, Seen, follow
 
 
-def noise(count):
-    return ImageNoise(0, "witness", [f"image{i}" for i in range(count)])
+def trajectory(steps, count=2, side=4):
+    """Outputs of a make-believe fit: [steps, count, 1, side, side]."""
+    return torch.randn(steps, count, 1, side, side, generator=torch.Generator().manual_seed(steps))
 
 
-def repeated(draws):
-    """The same image seen `draws` times with different noise: x, y and a stream of more noise."""
-    rng = torch.Generator().manual_seed(0)
-    x = tiny.images(1, 8).expand(draws, -1, -1, -1)
-    return x, x + SIGMA_Y * torch.randn(x.shape, generator=rng), rng
+def feed(rule, outputs, every=1):
+    for step in range(every, len(outputs) + 1, every):
+        out = outputs[step - 1]
+        rule.update(Seen(step, out, out, torch.zeros(len(out))))
+    return rule.pick
 
 
-def fitted(y1):
-    """A nonlinear stand-in for a fit that follows its measurement, noise included."""
-    return torch.tanh(1.5 * y1) + 0.2 * y1.roll(1, dims=3)
+def flat(step, count=1):
+    """An image of the step's number."""
+    return torch.full((count, 1, 1, 1), float(step))
 
 
-def bias(estimate, image, x):
-    """Mean of estimate minus true error, in standard errors of that mean."""
-    gap = estimate - (image - x).square().mean((1, 2, 3))
-    return float(gap.mean() / gap.std() * math.sqrt(len(gap)))
+def scores(patience, values):
+    """Feed a pick the scores of one image."""
+    pick = Pick(patience)
+    for step, value in enumerate(values, start=1):
+        pick.offer(step, torch.tensor([value]), flat(step))
+    return pick
 
 
-@pytest.mark.parametrize("alpha", [0.2, 0.5, 1.0])
-def test_coupled_judge_is_unbiased(alpha):
-    x, y, rng = repeated(4000)
-    omega = SIGMA_Y * torch.randn(y.shape, generator=rng)
-    image = fitted(y + alpha * omega)
-    assert abs(bias(CoupledJudge(y, SIGMA_Y, alpha, omega)(image), image, x)) < 4
+# --- the pick ----------------------------------------------------------------------------------------------
 
 
-def test_judging_a_fit_on_what_it_was_fitted_to_is_biased():
-    x, y, _ = repeated(4000)
-    image = fitted(y)
-    assert bias((image - y).square().mean((1, 2, 3)) - SIGMA_Y**2, image, x) < -40
+def test_without_patience_the_least_score_of_the_whole_fit_wins():
+    pick = scores(None, [5.0, 2.0, 3.0, 4.0, 1.0])
+    assert (pick.step.item(), pick.score.item(), pick.image.item()) == (5, 1.0, 5.0)
 
 
-def test_coupled_split_gives_two_parts_with_independent_noise():
-    x, y, _ = repeated(500)
-    split = coupled_split(Identity(), y, SIGMA_Y, 0.5, noise(500))
-    image = fitted(split.y)
-    assert abs(bias(split.judge(image), image, x)) < 4
-    assert (split.y - x).std().item() == pytest.approx(SIGMA_Y * math.sqrt(1 + 0.5**2), rel=0.01)
+def test_patience_ends_the_search_after_so_many_steps_without_a_better_score():
+    assert scores(3, [5.0, 2.0, 3.0, 4.0, 1.0]).step.item() == 5  # better just before patience runs out
+    assert scores(2, [5.0, 2.0, 3.0, 4.0, 1.0]).step.item() == 2
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_coupled_split_of_an_image_does_not_depend_on_batch_mates(count):
-    y = tiny.images(3)
-    parts = [coupled_split(Identity(), y[:n], SIGMA_Y, 0.5, noise(n)) for n in (count, 3)]
-    torch.testing.assert_close(parts[0].y, parts[1].y[:count], rtol=0, atol=0)
+@pytest.mark.parametrize(("patience", "known"), [(None, 6), (2, 4), (3, 5), (9, 6)])
+def test_a_decision_is_known_when_patience_runs_out_or_the_fit_ends(patience, known):
+    assert scores(patience, [5.0, 2.0, 3.0, 4.0, 3.0, 3.0]).known.item() == known
 
 
-# --- held-out pixels ---------------------------------------------------------------------------------------
+def test_patience_counts_steps_not_offers():
+    pick = Pick(patience=20)
+    for step, value in zip(range(10, 60, 10), [5.0, 2.0, 3.0, 4.0, 1.0], strict=True):
+        pick.offer(step, torch.tensor([value]), flat(step))
+    assert (pick.step.item(), pick.known.item()) == (20, 40)
 
 
-@pytest.mark.parametrize(("keep", "share"), [(0.2, 0.1), (0.5, 0.5), (0.03, 0.01), (0.01, 0.99)])
-def test_held_out_pixels_are_the_stated_share_of_the_known_and_never_fitted(keep, share):
-    x, known = tiny.images(4), tiny.mask(4, keep)
-    split = held_out_split(Mask(known), known * x, 0.0, share, noise(4))
-    held_out = known - split.op.mask
-    assert set(held_out.unique().tolist()) == {0.0, 1.0}  # a part of the known ones
-    total = int(known[0].sum())
-    expected = min(max(1, round(share * total)), total - 1)
-    assert held_out.sum((1, 2, 3)).tolist() == [expected] * 4
-    assert (held_out * split.y).abs().max() == 0
-    torch.testing.assert_close(split.y, split.op.mask * x, rtol=0, atol=0)
+def test_images_are_decided_one_by_one():
+    pick = Pick(patience=1)
+    for step, row in enumerate([[1.0, 9.0], [2.0, 8.0], [0.0, 7.0]], start=1):
+        pick.offer(step, torch.tensor(row), flat(step, 2))
+    assert pick.step.tolist() == [1, 3]
+    assert pick.known.tolist() == [2, 3]
+    assert pick.decided.tolist() == [True, False]
+    assert pick.image.flatten().tolist() == [1.0, 3.0]
 
 
-def test_held_out_judge_looks_at_held_out_pixels_only():
-    x, known = tiny.images(4), tiny.mask(4, 0.3)
-    split = held_out_split(Mask(known), known * x, 0.0, 0.2, noise(4))
-    held_out = known - split.op.mask
-    image = torch.rand(x.shape, generator=torch.Generator().manual_seed(0))
-    for elsewhere in (torch.zeros_like(x), 9 * torch.ones_like(x)):
-        seen = held_out * image + (1 - held_out) * elsewhere
-        expected = [(seen - x)[i][:, held_out[i, 0] > 0].square().mean() for i in range(4)]
-        torch.testing.assert_close(split.judge(seen), torch.stack(expected))
+def test_of_equal_scores_the_first_counts():
+    assert scores(None, [1.0, 1.0, 1.0]).step.item() == 1
 
 
-def test_held_out_judge_takes_out_the_noise_of_the_measurement():
-    x, y, _ = repeated(4000)
-    held_out = (torch.rand(4000, 1, 8, 8, generator=torch.Generator().manual_seed(1)) < 0.5).float()
-    image = torch.full_like(x, 0.1)
-    gap = HeldOutJudge(y, held_out, SIGMA_Y)(image) - HeldOutJudge(x, held_out, 0.0)(image)
-    assert abs(gap.mean() / gap.std() * math.sqrt(len(gap))) < 4
-
-
-def test_held_out_pixels_of_an_image_do_not_depend_on_batch_mates_and_differ_between_images():
-    y, known = torch.ones(3, 3, 16, 16), torch.ones(3, 1, 16, 16)
-    whole, first = (held_out_split(Mask(known[:n]), y[:n], 0.0, 0.1, noise(n)).op.mask for n in (3, 1))
-    torch.testing.assert_close(first, whole[:1], rtol=0, atol=0)
-    assert (whole[0] != whole[1]).any()
-
-
-@pytest.mark.parametrize("known", [0, 1])
-def test_an_image_without_two_known_pixels_is_refused(known):
-    mask = torch.ones(2, 1, 4, 4)
-    mask[1] = 0
-    mask[1, 0, 0, :known] = 1
-    with pytest.raises(UserError, match=f"an image with {known} known pixels has none to hold out; raise the task's keep"):
-        held_out_split(Mask(mask), torch.zeros(2, 3, 4, 4), 0.0, 0.1, noise(2))
-
-
-# --- stopping ----------------------------------------------------------------------------------------------
-
-
-def test_every_image_stops_at_its_own_minimum_and_keeps_the_image_of_that_step():
-    estimates = torch.tensor([[5.0, 3.0, 1.0], [4.0, 1.0, 2.0], [3.0, 2.0, 0.5], [9.0, 9.0, 0.7]])  # [steps, images]
-    stop = StopAtMinimum()
-    for step, row in enumerate(estimates, start=1):
-        stop.update(step, row, torch.full((3, 1, 2, 2), float(step)))
-    assert stop.step.tolist() == [3, 2, 3]
-    assert stop.error.tolist() == [3.0, 1.0, 0.5]
-    assert stop.kept[:, 0, 0, 0].tolist() == [3.0, 2.0, 3.0]
-
-
-def test_of_equal_estimates_the_first_counts():
-    stop = StopAtMinimum()
-    for step in (1, 2):
-        stop.update(step, torch.tensor([1.0]), torch.full((1, 1, 1, 1), float(step)))
-    assert stop.step.tolist() == [1]
+def test_a_score_that_is_not_a_number_never_wins():
+    assert scores(None, [np.nan, 2.0, np.nan]).step.item() == 2
 
 
 def test_what_is_kept_is_not_overwritten_by_the_fit():
-    stop, image, estimate = StopAtMinimum(), torch.zeros(1, 1, 1, 1), torch.tensor([1.0])
-    stop.update(1, estimate, image)
+    pick, image, score = Pick(), torch.zeros(1, 1, 1, 1), torch.tensor([1.0])
+    pick.offer(1, score, image)
     image += 7
-    estimate += 7
-    assert stop.kept.item() == 0
-    assert stop.error.item() == 1
+    score += 7
+    assert pick.image.item() == 0
+    assert pick.score.item() == 1
+
+
+def test_a_settled_image_keeps_its_step_whatever_comes():
+    pick = Pick()
+    for step in (1, 2, 3):
+        pick.follow(step, flat(step, 2))
+        pick.settle(torch.tensor([step >= 2, False]), step, flat(step, 2))
+    assert pick.step.tolist() == [2, 3]
+    assert pick.known.tolist() == [2, 3]
+    assert pick.decided.tolist() == [True, False]
+
+
+def test_an_image_may_be_settled_before_any_score():
+    pick = Pick()
+    pick.settle(torch.tensor([True, False]), 4, flat(4, 2))
+    assert pick.step.tolist() == [4, 0]
+
+
+# --- rules -------------------------------------------------------------------------------------------------
+
+
+def test_the_last_step_is_that_of_the_fit():
+    outputs = trajectory(6)
+    last = feed(Last(), outputs)
+    assert last.step.tolist() == last.known.tolist() == [6, 6]
+    torch.testing.assert_close(last.image, outputs[-1], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("wanted", "taken"), [(1, 1), (4, 4), (9, 6)])
+def test_a_fixed_step_is_taken_or_the_end_before_it(wanted, taken):
+    outputs = trajectory(6)
+    fixed = feed(FixedStep(wanted), outputs)
+    assert fixed.step.tolist() == fixed.known.tolist() == [taken] * 2
+    torch.testing.assert_close(fixed.image, outputs[taken - 1], rtol=0, atol=0)
+
+
+def test_a_fixed_step_between_two_steps_fed_is_the_one_before_it():
+    assert feed(FixedStep(5), trajectory(9), every=2).step.tolist() == [4, 4]
+
+
+def test_the_least_estimate_keeps_what_would_be_kept_not_the_output():
+    rule = LeastEstimate(lambda seen: (seen.average.mean((1, 2, 3)) - 3).abs())
+    for step in range(1, 6):
+        rule.update(Seen(step, flat(10 * step, 2), flat(step, 2), torch.zeros(2)))
+    assert rule.pick.step.tolist() == [3, 3]
+    assert rule.pick.image.flatten().tolist() == [3.0, 3.0]
+    assert rule.last.tolist() == [2.0, 2.0]
+
+
+@pytest.mark.parametrize(("patience", "step", "known"), [(None, 7, 7), (3, 2, 5)])
+def test_the_least_estimate_is_as_patient_as_it_is_told(patience, step, known):
+    values = iter([5.0, 2.0, 3.0, 4.0, 3.0, 2.5, 1.0])
+    rule = LeastEstimate(lambda seen: torch.tensor([next(values)]), patience)
+    feed(rule, trajectory(7, 1))
+    assert (rule.pick.step.item(), rule.pick.known.item()) == (step, known)
+
+
+def test_an_estimate_may_look_at_companions():
+    rule = LeastEstimate(lambda seen: seen.companions["other"].mean((1, 2, 3)))
+    for step in (1, 2, 3):
+        rule.update(Seen(step, flat(step), flat(step), torch.zeros(1), {"other": flat(abs(step - 2))}))
+    assert rule.pick.step.item() == 2
+
+
+def test_every_rule_sees_every_step_of_a_running_fit():
+    outputs, rules = trajectory(5), [Last(), FixedStep(2)]
+    follow(rules, (Seen(step, out, out, torch.zeros(2)) for step, out in enumerate(outputs, start=1)))
+    assert [rule.pick.step.tolist() for rule in rules] == [[5, 5], [2, 2]]
+
+
+@pytest.mark.parametrize("make", [Last, lambda: FixedStep(3), lambda: LeastEstimate(lambda seen: seen.average.mean((1, 2, 3)), 2)])
+def test_no_decision_depends_on_batch_mates(make):
+    outputs = trajectory(10, count=3)
+    whole, alone = feed(make(), outputs), feed(make(), outputs[:, 1:2])
+    assert (whole.step[1], whole.known[1]) == (alone.step[0], alone.known[0])
+    torch.testing.assert_close(whole.image[1:2], alone.image)

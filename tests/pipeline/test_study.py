@@ -1,0 +1,86 @@
+"""The study of stopping rules under DVC, with a few small fits, in a copy of a finished smoke run."""
+
+import json
+from typing import NamedTuple
+
+import pytest
+import tiny_study
+from workspace import Outcome, Workspace, ran
+
+from dualprior import dag
+
+pytestmark = pytest.mark.pipeline
+STUDY = tiny_study.PIPELINE
+TARGET = f"{STUDY}/dvc.yaml"
+FITS = ("plain", "level", "literal", "sr4")  # the fewest that fill every table
+
+
+class Story(NamedTuple):
+    workspace: Workspace
+    first: Outcome
+    second: list[str]  # stages that ran again though nothing had changed
+    after_a_rule_changed: list[str]
+
+
+@pytest.fixture(scope="module")
+def story(smoke, tmp_path_factory) -> Story:
+    workspace = smoke[0].copy(tmp_path_factory.mktemp("study") / "project")
+    tiny_study.shrink(workspace.root, FITS, steps=60, every=10)
+    workspace.commit()
+    first = workspace.dvc("repro", TARGET)
+    workspace.commit()
+    second = workspace.repro(TARGET)
+    workspace.edit(f"{STUDY}/params.yaml", "rate: 0.1", "rate: 0.2")
+    return Story(workspace, first, second, workspace.repro(TARGET))
+
+
+def ids(stages: list[str]) -> list[str]:
+    """Without the pipeline that DVC puts before each."""
+    assert all(stage.startswith(f"{TARGET}:") for stage in stages)
+    return sorted(stage.removeprefix(f"{TARGET}:") for stage in stages)
+
+
+def test_one_command_makes_every_file_of_the_study(story):
+    stages = dag.read_stages(story.workspace.root, STUDY)
+    assert ids(ran(story.first.out)) == sorted(stage.id for stage in stages)
+    assert [out for stage in stages for out in stage.outs if not (story.workspace.root / out).exists()] == []
+
+
+def test_a_second_run_of_the_study_runs_nothing(story):
+    assert story.second == []
+
+
+def test_a_setting_of_a_rule_reruns_no_fit(story):
+    assert ids(story.after_a_rule_changed) == ["judge", "stop"]
+
+
+def test_every_declared_parameter_of_the_study_is_read(story):
+    assert "does not read them" not in story.first.out + story.first.err
+
+
+def test_the_study_leaves_the_default_experiment_as_it_was(story):
+    assert story.workspace.repro() == []
+    assert json.loads(story.workspace.dvc("status", "--json").out) == {}
+
+
+def test_dvc_reads_the_metrics_of_both(story):
+    shown = story.workspace.dvc("metrics", "show")
+    assert "metrics/summary.json" in shown.out
+    assert f"{STUDY}/metrics/claims.json" in shown.out
+    assert "failed" not in shown.err
+
+
+def test_the_stages_of_the_study_are_timed_beside_it(story):
+    timing = json.loads((story.workspace.root / STUDY / "metrics/timing.json").read_text())
+    assert {stage.id for stage in dag.read_stages(story.workspace.root, STUDY)} <= set(timing)
+    assert not {"stop", "fit@plain"} & set(json.loads((story.workspace.root / "metrics/timing.json").read_text()))
+
+
+def test_git_tracks_what_the_study_found_and_no_data(story):
+    tracked = story.workspace.run("git", "ls-files").out.split()
+    assert {f"{STUDY}/metrics/claims.json", f"{STUDY}/metrics/tables.md", f"{STUDY}/plots/stops.png", f"{STUDY}/dvc.lock"} <= set(tracked)
+    assert not [name for name in tracked if name.startswith(("data/", "models/", ".scratch/"))]
+
+
+def test_scratch_of_the_study_is_left_empty(story):
+    assert not [file for file in (story.workspace.root / ".scratch").rglob("*") if file.is_file() and file.name != "usage.lock"]
