@@ -67,7 +67,7 @@ class Fit(Section):
     problem: str
     steps: Annotated[Whole, Field(ge=2)]
     every: Count = 5  # steps between two kept iterates, which is how often a rule looks
-    split: Literal["coupled", "held_out"] = "coupled"
+    split: Literal["coupled", "held_out", "none"] = "coupled"  # none: both fits of the pair are to y itself
     whole: bool = True  # also a fit to y itself; with the literal ladder it is the only one
     probe: bool = False  # and one to y + probe_width * b
     noise_level: Literal["known", "low", "high", "estimated"] = "known"  # as the split believes it: true, -20 %, +20 %

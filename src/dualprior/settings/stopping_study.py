@@ -24,7 +24,8 @@ class Guide(Section):
 
 class Rules(Section):
     patiences: Annotated[tuple[Count, ...], Field(min_length=1)]  # steps; the one used is chosen on validation images
-    window: Annotated[Whole, Field(ge=2)]  # ES-WMV
+    window: Annotated[Whole, Field(ge=2)]  # ES-WMV as published
+    windows: Annotated[tuple[Annotated[Whole, Field(ge=2)], ...], Field(min_length=1)]  # the one of "tuned" is chosen on validation images
     window_patience: Count
     rate: Share  # ES-EMV
     judge_levels: Annotated[tuple[Positive, ...], Field(min_length=1)]  # of the diffusion judge

@@ -62,12 +62,24 @@ def judge(rows: pd.DataFrame, calibration: pd.DataFrame, costs: pd.DataFrame, bo
             "what is kept, against one fit to all of y stopped by its oracle (negative: better)", "dB",
         ),
     }  # fmt: skip
+    judged |= _same_cost(rows, mine, bootstrap)
     judged |= _calibrated(calibration[calibration["plain"] & calibration["denoising"] & (calibration["rule"] == OURS)])
     tasks = rows[(rows["rule"] == OURS) & rows["plain"] & ~rows["denoising"] & ~rows["leaks"]]
     for problem, group in tasks.groupby("problem", sort=False):
         reading = f"{problem}: mean loss to the oracle peak"
         judged[f"stopping_gap_{problem}_db"] = _at_most(bootstrap.mean(by_image(group)), GOALS["task"], reading, "dB")
     return judged
+
+
+def _same_cost(rows: pd.DataFrame, mine: pd.DataFrame, bootstrap: Bootstrap) -> dict[str, dict]:
+    """What is kept against the mean of two fits to all of y, stopped by its oracle: the same cost, and nothing split."""
+    twins = rows[(rows["split_kind"] == "none") & (rows["rule"] == "last_pair")]
+    pairs = mine.merge(twins[["network", "problem", "name", "peak"]], on=["network", "problem", "name"], suffixes=("", "_twins"))
+    if pairs.empty:
+        return {}
+    reading = f"what is kept, against two fits to all of y stopped by their oracle, {cases(pairs)}"
+    values = bootstrap.mean(by_image(pairs.assign(gap=pairs["peak_twins"] - pairs["psnr"])))
+    return {"stopping_split_price_same_cost_db": _at_most(values, GOALS["price"], reading, "dB")}
 
 
 def denoising(rows: pd.DataFrame, rule: str) -> pd.DataFrame:

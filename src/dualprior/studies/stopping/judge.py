@@ -51,15 +51,13 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     picks = pd.concat([picks, *(_fixed(name, curves[name], crops["test"]["name"]) for name in fits)], ignore_index=True)
     described = pd.DataFrame([_described(name, fit, problems[fit.problem], config.networks[fit.network]) for name, fit in fits.items()])
     tried = _rows(picks, curves, crops).merge(described, on="fit")
-    patience = report.patience(tried)
-    rows = _with_patience(tried[tried["split"] == "test"].drop(columns="split"), report.chosen_patience(patience))
+    tuned = report.tuned(tried)
+    rows = _as_chosen(tried[tried["split"] == "test"].drop(columns="split"), report.chosen(tuned))
     calibration = _calibration(estimates, curves, crops["test"]).merge(described, on="fit")
     guided = _guided(paths, config.guide, clean["test"], crops["test"])
     bootstrap = claims.Bootstrap(judging.bootstrap, judging.confidence, judging.seed)
     judged = claims.judge(rows, calibration, costs, bootstrap)
-    tables = {"patience": patience} | report.tables(
-        rows, calibration, costs, pd.DataFrame(rungs).merge(described, on="fit"), guided, bootstrap
-    )
+    tables = {"tuned": tuned} | report.tables(rows, calibration, costs, pd.DataFrame(rungs).merge(described, on="fit"), guided, bootstrap)
 
     write_table(paths.stopping_rows("rows"), rows.drop(columns=["kind", "channels"]))
     for name, table in tables.items():
@@ -120,13 +118,12 @@ def _fixed(name: str, curves: dict, names: pd.Series) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame()
 
 
-def _with_patience(rows: pd.DataFrame, patience: int) -> pd.DataFrame:
-    """The rules with the chosen patience under their own names, those that see the whole fit as "..._patient"."""
-    tried = rows["rule"].str.extract(r"^(?P<rule>\w+)@(?P<patience>\d+)$")
-    kept = rows[tried["rule"].isna() | (tried["patience"] == str(patience))]
-    families = set(tried["rule"].dropna())
-    renamed = kept["rule"].map(lambda rule: f"{rule}_patient" if rule in families else rule.partition("@")[0])
-    return kept.assign(rule=renamed)
+def _as_chosen(rows: pd.DataFrame, chosen: dict[str, int]) -> pd.DataFrame:
+    """ "rule@setting" with the chosen setting becomes "rule"; a rule tried with settings and without becomes "rule_patient"."""
+    family, _, setting = (rows["rule"].str.partition("@")[column] for column in range(3))
+    kept = (setting == "") | (setting == family.map({rule: str(value) for rule, value in chosen.items()}))
+    bare = (setting == "") & family.isin(chosen)
+    return rows.assign(rule=family.where(~bare, family + "_patient"))[kept]
 
 
 def _described(name: str, fit: Fit, problem: Problem, network) -> dict:

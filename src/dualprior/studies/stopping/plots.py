@@ -14,7 +14,8 @@ from dualprior.studies.stopping.report import RULES
 
 # rule: (colour, marker) in the plot of stops; the pair's rules sit on the pair's curve, the others on the whole fit's
 MARKS = {
-    "split": ("#8b1a1a", "*"), "last_pair": ("#8b1a1a", "|"), "es_wmv_pair": ("#8b1a1a", "v"), "es_wmv": (SERIES[0], "v"),
+    "split": ("#8b1a1a", "*"), "last_pair": ("#8b1a1a", "|"), "es_wmv_pair": ("#8b1a1a", "v"),
+    "es_wmv": (SERIES[0], "v"), "es_wmv_tuned": (SERIES[0], "<"),
     "es_emv": (SERIES[0], "^"), "self_validation": (SERIES[2], "s"), "diffusion_judge": (SERIES[3], "D"), "discrepancy": (SERIES[4], "o"),
     "sure": (SERIES[6], "P"), "fixed": (INK, "x"), "last": (INK, "|"),
 }  # fmt: skip
@@ -64,33 +65,21 @@ def stops(rows: pd.DataFrame, curves: Mapping[str, Mapping], names: list[str], s
 
 
 def gaps(rows: pd.DataFrame) -> Figure:
-    """The distribution of every rule's loss over all plain denoising fits, best median first; log scale above 0.01 dB."""
-    import seaborn as sns
-
+    """The distribution of every rule's loss over all plain denoising fits, least mean first; log scale from 0.01 dB."""
     mine = rows[rows["plain"] & rows["denoising"] & rows["rule"].isin([*RULES])]
-    order = mine.groupby("rule")["gap"].mean().sort_values().index
-    figure, axes = new_figure(1, 1, 7.6, 0.36 * len(order) + 1.4)
+    means = mine.groupby("rule")["gap"].mean().sort_values()
+    figure, axes = new_figure(1, 1, 7.6, 0.36 * len(means) + 1.4)
     ax = axes[0, 0]
-    table = mine.assign(loss=mine["gap"].clip(lower=0.01), label=mine["rule"].map(RULES))
-    labels = [RULES[rule] for rule in order]
-    colours = {RULES[rule]: "#8b1a1a" if rule == OURS else "#b9c7d5" for rule in order}
-    sns.boxplot(
-        table,
-        x="loss",
-        y="label",
-        order=labels,
-        hue="label",
-        palette=colours,
-        legend=False,
-        ax=ax,
-        fliersize=1.5,
-        linewidth=0.9,
-        whis=(5, 95),
-    )
+    losses = [mine[mine["rule"] == rule]["gap"].clip(lower=0.01) for rule in means.index]
+    labels = [RULES[rule] for rule in means.index]
+    looks = {"patch_artist": True, "whis": (5, 95), "widths": 0.62, "flierprops": {"markersize": 1.5}, "medianprops": {"color": INK}}
+    boxes = ax.boxplot(losses, orientation="horizontal", tick_labels=labels, **looks)["boxes"]
+    for rule, box in zip(means.index, boxes, strict=True):
+        box.set_facecolor("#8b1a1a" if rule == OURS else "#b9c7d5")
+    ax.invert_yaxis()
     ax.set_xscale("log")
     ax.axvline(0.15, color=INK, linewidth=0.9, linestyle="--")
     ax.axvline(1.0, color=INK, linewidth=0.9, linestyle=":")
-    means = mine.groupby("rule")["gap"].mean()
     title = f"Mean loss: {RULES[OURS]} {means[OURS]:.2f} dB, ES-WMV {means[PUBLISHED]:.2f} dB"
     describe(
         ax,

@@ -4,7 +4,7 @@ import pandas as pd
 
 from dualprior.studies.stopping.claims import FAILURE_DB, OURS, SETTLED, Bootstrap, by_image
 
-SLACK_DB = 0.01  # a longer patience must earn so much
+SLACK_DB = 0.01  # a longer patience or window must earn so much
 
 # rule: what it is
 RULES = {
@@ -16,6 +16,7 @@ RULES = {
     "discrepancy": "discrepancy principle",
     "diffusion_judge": "diffusion judge",
     "es_wmv": "ES-WMV",
+    "es_wmv_tuned": "ES-WMV, window from validation",
     "es_wmv_pair": "ES-WMV on the pair",
     "es_emv": "ES-EMV",
     "self_validation": "self-validation",
@@ -43,23 +44,38 @@ def tables(
     }
 
 
-def patience(tried: pd.DataFrame) -> pd.DataFrame:
-    """Mean loss of the pair over all plain fits for every patience tried, on validation and on test images."""
-    mine = tried[tried["plain"] & ~tried["leaks"] & tried["rule"].str.startswith(f"{OURS}@")]
+TUNED = {"split": "patience", "es_wmv_tuned": "window"}  # rule: its setting that is chosen on validation images, in steps
+LIKE = {"one_split": "split", "held_out": "split"}  # rules that take over another one's choice
+
+
+def tuned(tried: pd.DataFrame) -> pd.DataFrame:
+    """Mean loss of the rules of `TUNED` for every setting tried, on validation and on test images.
+
+    tried: rows of both splits, with rules called "rule@setting". The pair's patience is for all plain fits; a window of
+    ES-WMV for those that denoise, as it is made for noise.
+    """
+    mine = tried[tried["plain"] & ~tried["leaks"]]
     table = []
-    for rule, group in mine.groupby("rule", sort=False):
-        val, test = (group[group["split"] == split] for split in ("val", "test"))
-        table.append({
-            "patience, steps": int(rule.partition("@")[2]), "loss on validation, dB": round(float(val["gap"].mean()), 4),
-            "loss on test, dB": round(float(test["gap"].mean()), 4), "steps run on test": round(float(test["decided_step"].mean())),
-        })  # fmt: skip
+    for rule, setting in TUNED.items():
+        fits = mine if rule == "split" else mine[mine["denoising"]]
+        for name, group in fits[fits["rule"].str.startswith(f"{rule}@")].groupby("rule", sort=False):
+            loss = group.groupby("split")["gap"].mean()
+            steps = group[group["split"] == "test"]["decided_step"].mean()
+            table.append({
+                "rule": rule, "setting": setting, "steps": int(name.partition("@")[2]),
+                "loss on validation, dB": round(float(loss["val"]), 4),
+                "loss on test, dB": round(float(loss["test"]), 4), "steps run on test": round(float(steps)),
+            })  # fmt: skip
     return pd.DataFrame(table)
 
 
-def chosen_patience(table: pd.DataFrame) -> int:
-    """The shortest patience whose loss on validation images is within `SLACK_DB` of the least."""
-    loss = table["loss on validation, dB"]
-    return int(table[loss <= loss.min() + SLACK_DB]["patience, steps"].min())
+def chosen(table: pd.DataFrame) -> dict[str, int]:
+    """{rule: setting}: the smallest whose loss on validation images is within `SLACK_DB` of the least."""
+    best = {}
+    for rule, group in table.groupby("rule", sort=False):
+        loss = group["loss on validation, dB"]
+        best[rule] = int(group[loss <= loss.min() + SLACK_DB]["steps"].min())
+    return best | {rule: best[model] for rule, model in LIKE.items() if model in best}
 
 
 def _spread(numbers: tuple[float, float, float], decimals: int = 2) -> str:
@@ -75,7 +91,7 @@ def _rules(rows: pd.DataFrame, costs: pd.DataFrame, bootstrap: Bootstrap) -> pd.
         mine = every[(every["rule"] == rule) & every["denoising"]]
         if mine.empty:
             continue
-        cost = costs[(costs["rule"] == rule.removesuffix("_patient")) & costs["fit"].isin(mine["fit"].unique())]
+        cost = costs[(costs["rule"].str.partition("@")[0] == rule.removesuffix("_patient")) & costs["fit"].isin(mine["fit"].unique())]
         kept = (mine["psnr"] - mine["whole_peak"]).mean()
         table.append({
             "rule": label, "combinations": mine["fit"].nunique(), "mean loss, dB": _spread(bootstrap.mean(by_image(mine))),
@@ -93,7 +109,7 @@ def _cases(rows: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
     mine, table = rows[rows["plain"] & rows["denoising"]], []
     for (network, problem), group in mine.groupby(["network", "problem"], sort=False):
         row = {"network": network, "noise": problem}
-        for rule in (OURS, "es_wmv_pair", "es_wmv", "fixed_pair", "last_pair"):
+        for rule in (OURS, "es_wmv_pair", "es_wmv", "es_wmv_tuned", "fixed_pair", "last_pair"):
             some = group[group["rule"] == rule]
             row[RULES[rule]] = _spread(bootstrap.mean(by_image(some))) if rule == OURS else round(float(some["gap"].mean()), 2)
         ours = group[group["rule"] == OURS]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -105,9 +106,9 @@ class Case:
     steps: list[int]
 
     def apply(self, own_only: bool) -> Iterator[Applied]:
-        """own_only: just the rules whose patience is chosen on validation images."""
+        """own_only: just the rules of which a setting is chosen on validation images."""
         for rule, (stream, fits, make) in self.catalogue().items():
-            if rule in OWN or not own_only:
+            if rule in OWN or "@" in rule or not own_only:
                 yield self._applied(rule, stream, fits, make())
 
     def catalogue(self) -> dict[str, tuple[str, int, Callable[[], Rule]]]:
@@ -115,12 +116,12 @@ class Case:
         rules: dict[str, tuple[str, int, Callable[[], Rule]]] = {}
         judges = witness_of(self.seen, self.problem, self.fit, self.fitting)
         if judges is not None:
-            own = "held_out" if self.fit.split == "held_out" else "split"
-            rules[own] = ("pair", 2, lambda: LeastEstimate(_of_pair(judges)))
             rules["last_pair"] = ("pair", 2, Last)
-            rules["es_wmv_pair"] = ("pair", 2, self._windowed)
-            if judges.parts[0].judge is not None and own == "split":
-                rules["one_split"] = ("first", 1, lambda: LeastEstimate(lambda now: judges.parts[0].judge(now.average)))
+            rules["es_wmv_pair"] = ("pair", 2, lambda: self._windowed(self.rules.window))
+        if judges is not None and self.fit.split != "none":
+            rules[{"coupled": "split"}.get(self.fit.split, self.fit.split)] = ("pair", 2, lambda: LeastEstimate(_of_pair(judges)))
+        if judges is not None and self.fit.split == "coupled" and judges.parts[0].judge is not None:
+            rules["one_split"] = ("first", 1, lambda: LeastEstimate(lambda now: judges.parts[0].judge(now.average)))
         if "whole" in self.kept and self.fit.ladder == "none":
             rules |= self._rivals()
         return rules
@@ -130,7 +131,8 @@ class Case:
         r, noisy = self.rules, self.problem.kind != "poisson" and self.seen.sigma_y > 0
         rivals: dict[str, tuple[str, int, Callable[[], Rule]]] = {
             "last": ("whole", 1, Last),
-            "es_wmv": ("whole", 1, self._windowed),
+            "es_wmv": ("whole", 1, lambda: self._windowed(r.window)),
+            **{f"es_wmv_tuned@{window}": ("whole", 1, partial(self._windowed, window)) for window in r.windows},
             "es_emv": ("whole", 1, lambda: ExponentialVariance(r.rate, r.window_patience, every=self.fit.every)),
             "self_validation": ("whole", 1, lambda: SelfValidation(
                 [generator(self.fitting.seed, "self-validation", name) for name in self.seen.names], r.self_validation_window)),
@@ -143,8 +145,8 @@ class Case:
             rivals["sure"] = ("whole", 2, lambda: MonteCarloSURE(self.seen.sigma_y, self.seen.y, b, self.fitting.probe_width))
         return rivals
 
-    def _windowed(self) -> WindowedVariance:
-        rule = WindowedVariance(self.rules.window, self.rules.window_patience, self.fit.every)
+    def _windowed(self, window: int) -> WindowedVariance:
+        rule = WindowedVariance(window, self.rules.window_patience, self.fit.every)
         rule.check_steps(self.fit.steps)
         return rule
 

@@ -7,7 +7,7 @@ from dualprior import noises
 from dualprior.observation import Observation
 from dualprior.seeding import ImageNoise, generator
 from dualprior.settings.stopping_fits import Fit, Fitting, Problem
-from dualprior.witness import Part, Witness, coupled_pair, held_out_pair, impulse_pair, thinned_pair
+from dualprior.witness import Part, Witness, coupled_pair, half_gap, held_out_pair, impulse_pair, mean_square, thinned_pair
 
 BELIEFS = {"known": 1.0, "low": 0.8, "high": 1.2}
 
@@ -23,6 +23,8 @@ def witness_of(seen: Observation, problem: Problem, fit: Fit, fitting: Fitting) 
     """How the measurement is split and judged; None for the literal ladder, which splits nothing."""
     if fit.ladder == "literal":
         return None
+    if fit.split == "none":
+        return Witness((Part(seen.y), Part(seen.y)), lambda fits: mean_square(half_gap(fits)), unbiased=False)
     noise = ImageNoise(fitting.seed, "witness", seen.names)
     if fit.split == "held_out":
         return held_out_pair(seen.op, seen.y, seen.sigma_y, fitting.hold_out, noise)
