@@ -247,7 +247,8 @@ def test_a_leaking_problem_is_in_no_claim_and_no_table_that_ranks(judged):
 
 def test_every_rule_that_ran_is_in_the_table_of_rules(judged):
     ran = rules(judged, "plain") | rules(judged, "held_out") | {"split_patient", "fixed", "fixed_pair"}
-    assert set(table(judged, "rules")["rule"]) == {report.RULES[rule] for rule in ran} == set(report.RULES.values())
+    assert ran == {*report.RULES} - {"split_impatient"}  # which is for exact data alone
+    assert set(table(judged, "rules")["rule"]) == {report.RULES[rule] for rule in ran}
 
 
 def test_every_table_and_every_figure_is_written(judged):

@@ -14,7 +14,7 @@ from dualprior.studies.stopping.claims import Bootstrap
 BOOTSTRAP = Bootstrap(resamples=400, confidence=0.9, seed=0)
 FIT = {
     "fit": "skip-gaussian", "network": "skip", "kind": "skip", "channels": "16-16", "problem": "gaussian", "denoising": True,
-    "leaks": False, "split_kind": "coupled", "noise_level": "known", "ladder": "none", "plain": True,
+    "leaks": False, "split_kind": "coupled", "noise_level": "known", "ladder": "none", "plain": True, "exact": False,
 }  # fmt: skip
 NAMES = ["a~0", "a~1", "b~0", "b~1", "c~0"]  # of image c one measurement only
 GAPS = [0.1, 0.3, 0.0, 0.2, 1.2]
@@ -252,21 +252,29 @@ def test_settings_are_chosen_on_plain_fits_that_do_not_leak(other):
     pd.testing.assert_frame_equal(report.tuned(pd.concat([TRIED, bad])), report.tuned(TRIED))
 
 
-def test_a_window_is_chosen_on_denoising_and_a_patience_on_all_tasks():
-    task = {"denoising": False, "problem": "sr4"}
-    more = pd.concat([tried("es_wmv_tuned@20", 0.0, 0.0, **task), tried("split@30", 0.0, 0.0, **task)])
-    table = report.tuned(pd.concat([TRIED, more])).set_index(["rule", "steps"])["loss on validation, dB"]
+def test_a_window_is_chosen_on_denoising_and_a_patience_on_all_noisy_data():
+    blur, exact = ({"denoising": False, "problem": name, "exact": name == "sr4"} for name in ("deblur", "sr4"))
+    more = [tried(f"{rule}@{steps}", 0.0, 0.0, **task) for task in (blur, exact) for rule, steps in (("es_wmv_tuned", 20), ("split", 30))]
+    table = report.tuned(pd.concat([TRIED, *more])).set_index(["rule", "steps"])["loss on validation, dB"]
     assert (table["es_wmv_tuned", 20], table["split", 30]) == (1.0, 0.25)
 
 
 def test_the_chosen_setting_takes_the_rules_name_and_the_whole_fit_becomes_patient():
     rules = ["split", "split@30", "split@60", "one_split", "one_split@60", "held_out", "held_out@30", "held_out@60"]
     rules += ["es_wmv_tuned@20", "es_wmv_tuned@80", "es_wmv", "last", "sure"]
-    named = judge._as_chosen(pd.DataFrame({"rule": rules, "was": rules}), report.chosen(report.tuned(TRIED)))
+    named = judge._as_chosen(pd.DataFrame({"rule": rules, "was": rules, "exact": False}), report.chosen(report.tuned(TRIED)))
     assert dict(zip(named["was"], named["rule"], strict=True)) == {
         "split": "split_patient", "split@60": "split", "one_split": "one_split_patient", "one_split@60": "one_split",
         "held_out": "held_out_patient", "held_out@60": "held_out", "es_wmv_tuned@80": "es_wmv_tuned",
         "es_wmv": "es_wmv", "last": "last", "sure": "sure",
+    }  # fmt: skip
+
+
+def test_of_exact_data_the_rule_sees_the_whole_fit():
+    rules = ["split", "split@30", "split@60", "es_wmv", "es_wmv_tuned@80"]
+    named = judge._as_chosen(pd.DataFrame({"rule": rules, "was": rules, "exact": True}), report.chosen(report.tuned(TRIED)))
+    assert dict(zip(named["was"], named["rule"], strict=True)) == {
+        "split": "split", "split@60": "split_impatient", "es_wmv": "es_wmv", "es_wmv_tuned@80": "es_wmv_tuned",
     }  # fmt: skip
 
 

@@ -119,11 +119,19 @@ def _fixed(name: str, curves: dict, names: pd.Series) -> pd.DataFrame:
 
 
 def _as_chosen(rows: pd.DataFrame, chosen: dict[str, int]) -> pd.DataFrame:
-    """ "rule@setting" with the chosen setting becomes "rule"; a rule tried with settings and without becomes "rule_patient"."""
+    """ "rule@setting" with the chosen setting becomes "rule", and the same rule without a setting "rule_patient".
+
+    Of exact data the rule is the one that sees the whole fit (as stage fit_dip does) and the other "rule_impatient": there
+    is no noise to be fitted, so to be late costs less than to be early.
+    """
     family, _, setting = (rows["rule"].str.partition("@")[column] for column in range(3))
-    kept = (setting == "") | (setting == family.map({rule: str(value) for rule, value in chosen.items()}))
-    bare = (setting == "") & family.isin(chosen)
-    return rows.assign(rule=family.where(~bare, family + "_patient"))[kept]
+    with_setting = setting == family.map({rule: str(value) for rule, value in chosen.items()})
+    without = setting == ""
+    both = family.isin(set(family[without]) & set(chosen))  # rules tried with settings and without
+    name = family.mask(both & without & ~rows["exact"], family + "_patient").mask(
+        both & with_setting & rows["exact"], family + "_impatient"
+    )
+    return rows.assign(rule=name)[without | with_setting]
 
 
 def _described(name: str, fit: Fit, problem: Problem, network) -> dict:
@@ -131,6 +139,7 @@ def _described(name: str, fit: Fit, problem: Problem, network) -> dict:
         "fit": name, "network": fit.network, "kind": network.kind, "channels": "-".join(map(str, network.channels)),
         "problem": fit.problem, "denoising": problem.denoising, "leaks": problem.leaks, "split_kind": fit.split,
         "noise_level": fit.noise_level, "ladder": fit.ladder, "plain": fit.plain,
+        "exact": problem.operator != "identity" and problem.sigma_y == 0,
     }  # fmt: skip
 
 
