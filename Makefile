@@ -12,7 +12,7 @@ repro: $(STAMP)  ## every table and plot, and the README that shows them
 	$(BIN)/dvc repro
 	$(BIN)/python src/cli.py readme
 
-study-stopping: $(STAMP)  ## the wide study of stopping rules; an hour, and 10 GB of kept fits
+study-stopping: $(STAMP)  ## the wide study of stopping rules; over an hour, and 14 GB of kept fits
 	$(BIN)/dvc repro studies/stopping/dvc.yaml
 	$(BIN)/python src/cli.py readme
 

@@ -4,6 +4,7 @@ Levels are those of the field: Gaussian noise in 8-bit grey levels, Poisson nois
 by the share of pixels hit.
 """
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -48,6 +49,9 @@ def estimate_level(y: Tensor) -> Tensor:
     """
     from skimage.restoration import estimate_sigma
 
-    with np.errstate(invalid="ignore"):  # an image of one colour has no coefficients at all
+    if not torch.isfinite(y).all():
+        raise UserError("the noise level of a measurement with values that are not finite cannot be estimated; mend the measurement")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # an image of one colour has no coefficients at all
         levels = [estimate_sigma(image, channel_axis=0, average_sigmas=True) for image in y.double().cpu().numpy()]
     return torch.tensor(np.nan_to_num(levels), dtype=y.dtype, device=y.device)

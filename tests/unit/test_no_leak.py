@@ -99,10 +99,22 @@ def test_the_trace_has_a_row_for_every_judged_step_of_every_image(done, task):
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("split", ["val", "test"])
-def test_the_stop_is_the_least_estimate_until_patience_ran_out(done, task, split):
+def test_the_stop_is_the_least_estimate_until_it_was_decided(done, task, split):
     trace, info = artifacts.read_table(done.dip_trace(task)), artifacts.read_json(done.dip_info(task))[split]
     for image, rows in trace[trace["split"] == split].groupby("image"):
-        stop, decided = info["stop_step"][image], info["decided_step"][image]
-        seen = rows[rows["step"] <= decided].set_index("step")["error_estimate"]
-        assert seen.idxmin() == stop
+        seen = rows[rows["step"] <= info["decided_step"][image]].set_index("step")["error_estimate"]
+        assert seen.idxmin() == info["stop_step"][image]
+
+
+def test_a_fit_to_noisy_data_is_decided_when_patience_runs_out(done):
+    info = artifacts.read_json(done.dip_info("denoise25"))["test"]
+    for stop, decided in zip(info["stop_step"], info["decided_step"], strict=True):
         assert decided == next((step for step in JUDGED if step - stop >= PARAMS.dip.patience), JUDGED[-1])
+    assert min(info["decided_step"]) < JUDGED[-1]
+
+
+@pytest.mark.parametrize("task", ["inpaint_random", "sr4"])
+def test_a_fit_to_exact_data_is_seen_to_its_end(done, task):
+    info = artifacts.read_json(done.dip_info(task))
+    assert set(info["val"]["decided_step"] + info["test"]["decided_step"]) == {JUDGED[-1]}
+    assert min(info["test"]["stop_step"]) < JUDGED[-1]

@@ -27,6 +27,9 @@ class Problem(Task):
 
     @model_validator(mode="after")
     def _has_its_setting(self):
+        operator = {"block_average": "factor", "random_mask": "keep", "box_mask": "box", "gaussian_blur": "blur_std"}.get(self.operator)
+        if operator and getattr(self, operator) is None:
+            raise ValueError(f"operator {self.operator} needs {operator}")
         needed = {"poisson": "peak", "impulses": "share"}.get(self.kind)
         if needed and getattr(self, needed) is None:
             raise ValueError(f"noise of kind {self.kind} needs {needed}")

@@ -97,7 +97,7 @@ def calibration(table: pd.DataFrame, claims: Mapping[str, Mapping]) -> Figure:
     figure, axes = new_figure(1, 2, 4.6, 4.0)
     for ax, near in zip(axes[0], (False, True), strict=True):
         for problem, colour, marker in zip(problems, SERIES, "osD^v", strict=False):
-            group = mine[(mine["problem"] == problem) & (~near | (mine["decibels_to_peak"] < 1))]
+            group = mine[(mine["problem"] == problem) & ((not near) | (mine["decibels_to_peak"] < 1))]
             group = group.iloc[:: max(1, len(group) // 400)]
             x, y = (255 / 2 * np.sqrt(group[c].clip(lower=1e-6)) for c in ("true", "estimate"))
             ax.plot(x, y, marker, color=colour, markersize=2.6, alpha=0.5, label=problem, linestyle="")
@@ -158,7 +158,7 @@ def guided(table: pd.DataFrame) -> Figure:
             ax.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2.4, solid_capstyle="butt")
             ax.plot(row["gain, dB"], place, "o", color=colour, markersize=7, markeredgecolor="white")
         ax.axvline(0, color=INK, linewidth=0.8)
-        ax.set_yticks(range(len(mine)), [f"{row['term']} ({row['weight']:g})" for _, row in mine.iterrows()])
+        ax.set_yticks(range(len(mine)), [f"{row['term']} ({row['weight']})" for _, row in mine.iterrows()])
         ax.set_ylim(len(mine) - 0.5, -0.5)
         best = mine.loc[mine["gain, dB"].idxmax()]
         describe(ax, "gain over the plain pair, dB", "", f"{noise}: {best['term']} {best['gain, dB']:+.2f} dB")

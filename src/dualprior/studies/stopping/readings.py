@@ -79,12 +79,10 @@ def _read_networks(table: pd.DataFrame) -> str:
 
 def _read_levels(table: pd.DataFrame) -> str:
     loss = table["loss, dB"].map(_first)
-    parts = [
-        f"{level} {loss[table['level'] == level].mean():.2f}"
-        for level in ("known", "low", "high", "estimated")
-        if (table["level"] == level).any()
-    ]
-    return f"Mean loss in dB with the level {', '.join(parts)}. An error in the level biases the estimate and less so its minimum."
+    mean = {level: loss[table["level"] == level].mean() for level in ("known", "low", "high", "estimated")}
+    told = ", ".join(f"{level} {value:.2f}" for level, value in mean.items())
+    worse = "low" if mean["low"] > mean["high"] else "high"
+    return f"Mean loss in dB with the level {told}. A level that is too {worse} costs more than one that is off the other way."
 
 
 def _read_ladders(table: pd.DataFrame) -> str:

@@ -195,7 +195,7 @@ def _guided(guided: pd.DataFrame, bootstrap: Bootstrap) -> pd.DataFrame:
             gain = some.assign(gain=some["psnr"] - some["name"].map(plain))
             mean, low, high = bootstrap.mean(by_image(gain, "gain"))
             table.append({
-                "noise": problem, "term": term, "weight": some["weight"].iat[0], "PSNR, dB": round(float(some["psnr"].mean()), 2),
+                "noise": problem, "term": term, "weight": f"{some['weight'].iat[0]:g}", "PSNR, dB": round(float(some["psnr"].mean()), 2),
                 "gain, dB": round(mean, 3), "low": round(low, 3), "high": round(high, 3), "stop step": round(float(some["step"].mean())),
                 "seconds an image": round(float(some["seconds"].iat[0]), 2),
             })  # fmt: skip
