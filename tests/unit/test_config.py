@@ -200,7 +200,7 @@ def test_a_study_has_a_config_of_its_own_sections():
         ("problems.poisson30.peak", None, r"problems\.poisson30: noise of kind poisson needs peak"),
         ("problems.impulses15.share", None, r"problems\.impulses15: noise of kind impulses needs share"),
         ("problems.impulses15.share", 1.0, r"problems\.impulses15\.share = 1\.0: .*less than 1"),
-        ("problems.poisson30.operator", "gaussian_blur", "noise of kind poisson is for the operator identity"),
+        ("problems.poisson30.operator", "gaussian_blur", r"problems\.poisson30: operator gaussian_blur needs blur_std"),
         ("problems.gaussian25.noise", 0, r"problems\.gaussian25: denoising with noise 0 has nothing to restore"),
         ("problems.clean.leaks", False, r"problems\.clean: denoising with noise 0 has nothing to restore"),
         ("fits.ladder_literal-clean.whole", False, r"fits\.ladder_literal-clean: the literal ladder is fitted to the whole"),
@@ -253,3 +253,10 @@ def test_a_fit_that_differs_in_one_way_is_not_plain(study, change):
     assert plain.plain
     assert plain.model_copy(update={"steps": 7, "every": 1, "whole": False, "probe": False, "network": "unet"}).plain
     assert not plain.model_copy(update=change).plain
+
+
+def test_poisson_noise_and_impulses_are_for_whole_images_only(study):
+    put(study, "problems.deblur.peak", 30)
+    put(study, "problems.deblur.kind", "poisson")
+    with pytest.raises(UserError, match="noise of kind poisson is for the operator identity"):
+        check_study(study)
