@@ -26,7 +26,10 @@ def page(tables: dict[str, pd.DataFrame], claims: dict[str, dict]) -> str:
     parts = ["# Stopping a Deep Image Prior: the tables\n", "## Claims\n", render_claims(claims)]
     for name, heading in HEADINGS.items():
         whole = dict.fromkeys(tables[name].select_dtypes("integer"), object)  # or they are written as 1.00
-        parts += [f"## {heading}\n", reading(name, tables[name]) + "\n", as_markdown(tables[name].astype(whole))]
+        table = tables[name].astype(whole)
+        if "weight" in table:
+            table = table.assign(weight="`" + table["weight"].astype(str) + "`")  # or 0.0003 is written as 0.00
+        parts += [f"## {heading}\n", reading(name, tables[name]) + "\n", as_markdown(table)]
     return "\n".join(parts)
 
 
@@ -79,10 +82,12 @@ def _read_networks(table: pd.DataFrame) -> str:
 
 def _read_levels(table: pd.DataFrame) -> str:
     loss = table["loss, dB"].map(_first)
-    mean = {level: loss[table["level"] == level].mean() for level in ("known", "low", "high", "estimated")}
-    told = ", ".join(f"{level} {value:.2f}" for level, value in mean.items())
-    worse = "low" if mean["low"] > mean["high"] else "high"
-    return f"Mean loss in dB with the level {told}. A level that is too {worse} costs more than one that is off the other way."
+    mean = loss.groupby(table["level"]).mean().reindex(["known", "low", "high", "estimated"]).dropna()
+    text = f"Mean loss in dB with the level {', '.join(f'{level} {value:.2f}' for level, value in mean.items())}."
+    if {"low", "high"} <= set(mean.index):
+        worse, other = ("low", "high") if mean["low"] > mean["high"] else ("high", "low")
+        text += f" A level that is too {worse} costs more than one that is too {other}."
+    return text
 
 
 def _read_ladders(table: pd.DataFrame) -> str:
@@ -95,8 +100,10 @@ def _read_ladders(table: pd.DataFrame) -> str:
             + (f"the {best} ladder keeps most" if best != "none" else "no ladder keeps more than the plain fit")
             + f" ({kept[best]:.2f} against {kept['none']:.2f} dB)"
         )
+    text = "; ".join(parts)
     return (
-        "; ".join(parts).capitalize()
+        text[:1].upper()
+        + text[1:]
         + ". The literal ladder (noised copies of the whole target) is stopped at the fixed step of validation."
     )
 
