@@ -169,7 +169,10 @@ def test_all_of_a_study_stops_at_its_first_failure(cli, study, monkeypatch):
     assert [command[2] for command in commands].count("fit") == 1
 
 
-def test_all_of_an_unknown_study_is_one_line(cli, study):
+def test_all_of_an_unknown_study_is_one_line_and_runs_nothing(cli, study, monkeypatch):
+    import cli as module
+
+    monkeypatch.setattr(module, "_wait", lambda command: pytest.fail(f"ran {command}"))
     outcome = cli("all", "--study", "sleeping")
     assert outcome.code == 2
     assert "sleeping" in outcome.one_line()

@@ -219,6 +219,12 @@ def test_a_row_holds_the_psnr_of_its_step_and_the_peak_of_its_fit(judged):
     assert row["peak_step"] == EVERY * (psnr.argmax() + 1)
 
 
+@pytest.mark.parametrize("rule", ["split", "one_split", "sure"])
+def test_an_estimate_without_the_clean_image_is_near_the_true_error(judged, rule):
+    found = table(judged, "calibration").set_index(["fit", "rule"])
+    assert found.at[("plain", report.RULES[rule]), "estimated over true error"] == pytest.approx(1, abs=0.1)
+
+
 def test_a_stop_never_beats_the_oracle_of_its_fit(judged):
     assert (table(judged, "rows")["gap"] >= 0).all()
 

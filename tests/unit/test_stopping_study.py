@@ -5,10 +5,14 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import tiny_study
+import torch
 from skimage.metrics import peak_signal_noise_ratio
 
-from dualprior.settings.stopping_fits import Images
-from dualprior.studies.stopping import claims, crops, judge, readings, report
+from dualprior.observation import Observation
+from dualprior.operators import Identity
+from dualprior.settings.stopping_fits import Fit, Images
+from dualprior.studies.stopping import claims, crops, fit, judge, readings, report, stop, witnesses
 from dualprior.studies.stopping.claims import Bootstrap
 
 BOOTSTRAP = Bootstrap(resamples=400, confidence=0.9, seed=0)
@@ -321,7 +325,7 @@ def flat(*psnr) -> judge.Curve:
 
 def test_the_fixed_step_is_the_best_mean_of_validation_images_alone():
     curves = {
-        ("val", "whole"): flat([20, 24, 23], [20, 21, 25]),
+        ("val", "whole"): flat([20, 30, 26], [20, 18, 25]),
         ("val", "pair"): flat([26, 24, 23], [20, 21, 22]),
         ("val", "first"): flat([0, 0, 99]),
         ("test", "whole"): flat([99, 0, 0], [99, 0, 0]),
@@ -359,6 +363,49 @@ def test_an_estimate_is_held_against_the_error_of_the_stream_that_it_speaks_of()
     assert table["true"].tolist() == [4, 50, 100, 1]
     assert table["decibels_to_peak"].tolist() == [1, 2, 6, 6]
     assert table["image"].tolist() == ["b", "a", "a", "a"]
+
+
+@pytest.mark.parametrize(
+    ("patience", "steps", "decided"),
+    [(5, [10, 5], [15, 10]), (10, [10, 20], [20, 25]), (15, [25, 20], [25, 25]), (400, [25, 20], [25, 25])],
+)
+def test_a_patience_is_tried_on_the_estimates_of_the_whole_fit(patience, steps, decided):
+    estimates = torch.tensor([[3.0, 1.0, 2.0, 1.5, 0.5], [2.0, 3.0, 1.0, 0.5, 0.6]]).T
+    pick = stop._pick([5, 10, 15, 20, 25], list(estimates), patience)
+    assert (pick.step.tolist(), pick.known.tolist()) == (steps, decided)
+
+
+@pytest.mark.parametrize(("believed", "level"), [("known", 0.4), ("low", 0.32), ("high", 0.48)])
+def test_the_split_is_made_with_the_level_that_is_believed(believed, level):
+    seen = Observation(Identity(), torch.zeros(2, 3, 8, 8), 0.4, ["a~0", "b~0"], (8, 8))
+    entry = Fit(network="skip", problem="gaussian", steps=10, noise_level=believed)
+    assert witnesses.believed_level(seen, entry) == pytest.approx(level)
+
+
+def test_an_estimated_level_is_one_for_every_image():
+    noise = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    seen = Observation(Identity(), torch.tensor([0.2, 0.5]).view(2, 1, 1, 1) * noise, 99.0, ["a~0", "b~0"], (64, 64))
+    entry = Fit(network="skip", problem="gaussian", steps=10, noise_level="estimated")
+    assert witnesses.believed_level(seen, entry).tolist() == pytest.approx([0.2, 0.5], rel=0.05)
+
+
+FITTING, PROBLEMS = tiny_study.PARAMS.fitting, tiny_study.PARAMS.problems
+
+
+def test_the_probed_fit_is_to_y_with_the_probe_that_the_rule_is_told():
+    seen = Observation(Identity(), torch.zeros(2, 3, 8, 8), 0.4, ["a~0", "b~0"], (8, 8))
+    parts = fit._parts(seen, PROBLEMS["gaussian25"], Fit(network="skip", problem="gaussian25", steps=10, probe=True), FITTING, None)
+    assert list(parts) == ["whole", "probe"]
+    b = witnesses.probe(seen, FITTING)
+    torch.testing.assert_close(parts["probe"].y - parts["whole"].y, FITTING.probe_width * b)
+    assert float(b.std()) == pytest.approx(1, abs=0.1)
+
+
+def test_values_that_impulses_may_have_struck_are_not_fitted():
+    y = torch.tensor([-1.0, 1.0, 0.3, -0.2]).view(1, 1, 2, 2)
+    seen = Observation(Identity(), y, 0.1, ["a~0"], (2, 2))
+    assert witnesses.whole(seen, PROBLEMS["impulses15"]).keep.flatten().tolist() == [0, 0, 1, 1]
+    assert witnesses.whole(seen, PROBLEMS["gaussian25"]).keep is None
 
 
 # --- crops -------------------------------------------------------------------------------------------------
@@ -423,7 +470,7 @@ RUNGS = pd.DataFrame(
         for rung in range(3)
     ]
 )  # fmt: skip
-GAINS = {"none": [0, 0, 0, 0, 0], "denoiser": [0.2, 0.4, 0.3, 0.3, 0.6], "perceptual": [-0.1] * 5, "adversarial": [-1, 1, 0, 0, 0]}
+GAINS = {"none": [0, 0, 0, 0, 0], "denoiser": [0.2, 0.4, 0.3, 0.3, 0.6], "perceptual": [-0.1] * 5, "adversarial": [-1, -1, 0.5, 0.5, 2]}
 GUIDED = pd.concat(
     [
         pd.DataFrame({"name": NAMES, "image": [name[0] for name in NAMES], "psnr": 20 + np.arange(5) + np.array(gains)}).assign(
@@ -546,6 +593,7 @@ def test_the_summary_is_of_plain_fits_by_the_first_network():
     assert found["gaussian"]["held_out"]["gap"] == 0.6
     assert found["sr4"]["es_wmv"]["gap"] == 0.1
     assert set(found) == {"gaussian", "sr4"}
+    assert report.summary(pd.concat([ROWS, rows(fit="skip-clean", **LEAKING)])) == found
 
 
 # --- readings ----------------------------------------------------------------------------------------------
