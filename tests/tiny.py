@@ -20,7 +20,9 @@ SIDE = 16
 NETWORK = {"channels": 8, "multipliers": (1, 2), "blocks": 1, "patch": 2}
 SKIP = {"channels": (4, 4), "skip_channels": 2, "input_channels": 4}
 RECIPE = dip.Recipe(seed=0, kind="skip", network=SKIP, lr=0.01, input_cell=1, input_noise=0.03, ema=0.9, precision="float32")
-COUPLED = CoupledSettings(steps=9, beta=1.0, refresh=4, level_scale=1.0, recipe=RECIPE, expected_error=((2, 0.5), (9, 0.3)))
+COUPLED = CoupledSettings(
+    steps=9, beta=1.0, refresh=4, level_scale=1.0, recipe=RECIPE, data_term="back_projection", expected_error=((2, 0.5), (9, 0.3))
+)
 
 
 def params() -> Params:

@@ -14,7 +14,7 @@ from dualprior.metrics import ORACLE, by_image
 
 HYBRID, STOPPED = "hybrid", "dip_stopped"
 RIVALS = (STOPPED, "ddpm_best", "ddpm_mean", "one_step")
-CONTROLS = ("restart_cheap", "fused_cheap")
+CONTROLS = ("restart_cheap", "restart_cheap_mean", "fused_cheap", "blend_cheap", "restart_blend_cheap")
 
 # Goals of the project as (denoising tasks, all others). That 0.3 dB is in both is meant: less is to be gained in
 # denoising, where one network call is near-optimal; more may be lost by stopping elsewhere, where the error is
@@ -22,6 +22,7 @@ CONTROLS = ("restart_cheap", "fused_cheap")
 GAIN_DB = (0.3, 0.5)
 STOPPING_GAP_DB = (0.15, 0.3)
 GAIN_SSIM = 0.02
+START_RULE_SHARE = 0.95
 TIME_RATIO = {"ddpm_1000": 0.1, "ddpm_best": 0.5}
 
 Interval = Callable[[np.ndarray], tuple[float, float, float]]  # values [n] -> (mean, low, high)
@@ -52,6 +53,24 @@ def _task_claims(rows: pd.DataFrame, task: str, goal: int, interval: Interval) -
         if {HYBRID, rival} <= set(psnr):
             claims[f"hybrid_time_ratio_{rival}_{task}"] = _time_ratio(seconds, psnr, rival, ratio)
     return claims
+
+
+def start_rule(table: pd.DataFrame, scale: float) -> dict[str, dict]:
+    """{"start_rule_share": claim}: the share of images whose predicted start is within 0.1 dB of the best one swept.
+
+    table: metrics/ablation_start_scale.csv; scale: the kappa of the rule. The share is a mean over tasks, whose lowest
+    and highest stand as lo and hi. Nothing where the rule's own scale was not swept.
+    """
+    shares = table.loc[np.isclose(table["value"], scale), "near_best"]
+    if shares.empty:
+        return {}
+    value, low, high = _rounded((shares.mean(), shares.min(), shares.max()))
+    holds = value >= START_RULE_SHARE
+    reading = (
+        f"the predicted start is within 0.1 dB of the best one swept for {value:.0%} of the images [{low:.0%}, {high:.0%} of a task]: "
+    )
+    reading += "holds" if holds else f"short of the goal of {START_RULE_SHARE:.0%}"
+    return {"start_rule_share": {"value": value, "lo": low, "hi": high, "goal": START_RULE_SHARE, "holds": holds, "reading": reading}}
 
 
 def strongest(table: pd.DataFrame, rivals: tuple[str, ...]) -> str:

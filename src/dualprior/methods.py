@@ -3,13 +3,17 @@
 A new method is one entry of `catalogue`. Order matters: a method may build on those above it.
 """
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from torch import Tensor
+
+from dualprior import fusion
 from dualprior import restorers as r
 from dualprior.operators import BlockAverage, GaussianBlur, Identity
-from dualprior.problem import CoupledSettings, Estimate, Problem
+from dualprior.problem import CoupledSettings, Estimate, Problem, rmse
 from dualprior.settings.restore import Hybrid, Restore
 
 # A round maps setting names to the values tried together; later rounds keep the best of earlier ones.
@@ -23,6 +27,7 @@ class Method:
     run: Callable[..., Estimate]  # run(problem, past, **setting)
     rounds: Rounds
     test_only: bool = False  # nothing is chosen and nothing builds on it, so validation images are spared
+    learn: Callable[[dict[str, Estimate], Tensor], dict] | None = None  # in place of rounds: validation estimates, clean -> setting
 
 
 CHEAP_STARTS = {
@@ -38,7 +43,10 @@ def catalogue(problem: Problem, restore: Restore, hybrid: Hybrid, coupled: Coupl
     op, noisy = problem.seen.op, problem.seen.sigma_y > 0
     weights = list(restore.ddpm.data_weights) if noisy else [1.0]  # without noise the data are met exactly
     zetas, calls = list(restore.ddpm.zetas), list(restore.ddpm.calls)
-    restarts = {"scale": list(hybrid.start_scales), "calls": list(hybrid.calls), "data_weight": [hybrid.data_weight]}
+    swept = {"scale": list(restore.restart.scales), "calls": list(restore.restart.calls), "data_weight": [hybrid.data_weight]}
+    one = {"scale": [hybrid.start_scale], "calls": [hybrid.calls], "data_weight": [hybrid.data_weight]}
+    several = {**one, "calls": [hybrid.sample_calls]}
+    mean_of_restarts = partial(r.mean_of_restarts, samples=hybrid.samples)
     cheap = cheap_starts(problem)
     blend = {"second": [*DDPM_ALONE, "restart_cheap"], "weight": [k / 20 for k in range(21)]}
     levels = sorted({*restore.one_step_levels, *([problem.seen.sigma_y] if noisy else [])})
@@ -60,19 +68,44 @@ def catalogue(problem: Problem, restore: Restore, hybrid: Hybrid, coupled: Coupl
         ),
         "dip_last": Method("DIP, last step", r.dip_at, [{"step": [problem.fits.steps[-1]]}]),
         "dip_stopped": Method("DIP, stopped", r.dip_stopped, [{}]),
-        "restart_cheap": Method("restart, cheap start", r.restarted, [{"start": [*cheap, "one_step"], **restarts}]),
-        "restart_dip": Method("restart, DIP start", r.restarted, [{"start": ["dip_stopped"], **restarts}]),
-        "coupled": Method("DIP pulled by D", partial(r.coupled, settings=coupled), [{"step": r.coupled_steps(coupled)}]),
-        "restart_coupled": Method("restart, coupled start", r.restarted, [{"start": ["coupled"], **restarts}]),
+        "restart_cheap": Method(
+            "restart, cheap start", partial(r.restarted, asked_by="restore.restart.scales"), [{"start": [*cheap, "one_step"], **swept}]
+        ),
+        "restart_cheap_mean": Method("mean of restarts, cheap start", mean_of_restarts, [{"start": [*cheap, "one_step"], **several}]),
         "fused_cheap": Method("cheap restart + DDPM", r.fused, [{"first": ["restart_cheap"], **blend}]),
+        "blend_cheap": Method("blend without DIP", r.blended, [], learn=partial(_learn_blend, CHEAP_PARTS)),
+        "restart_blend_cheap": Method("restart, blend without DIP", r.restarted, [{"start": ["blend_cheap"], **one}]),
+        "restart_dip": Method("restart, DIP start", r.restarted, [{"start": ["dip_stopped"], **one}]),
+        "restart_dip_mean": Method("mean of restarts, DIP start", mean_of_restarts, [{"start": ["dip_stopped"], **several}]),
+        "coupled": Method("DIP pulled by D", partial(r.coupled, settings=coupled), [{"step": r.coupled_steps(coupled)}]),
+        "restart_coupled": Method("restart, coupled start", r.restarted, [{"start": ["coupled"], **one}]),
         "fused": Method("DIP + DDPM", r.fused, [{"first": ["dip_stopped"], **blend}]),
-        "fused_coupled": Method("coupled + DDPM", r.fused, [{"first": ["coupled"], **blend}]),
-        "restart_fused": Method("restart, fused start", r.restarted, [{"start": ["fused"], **restarts}]),
     }
-    return methods | {"hybrid": Method("hybrid", lambda problem, past, of: past[of], [{"of": list(HYBRIDS)}])}
+    if isinstance(op, Identity):
+        methods["adapted"] = Method("D fitted to y", partial(r.adapted, settings=hybrid.adapt), [{}])
+        methods["restart_adapted"] = Method("restart, adapted start", r.restarted, [{"start": ["adapted"], **one}])
+    parts = [name for name in PARTS if name in methods]
+    methods["blend"] = Method("blend of both priors", r.blended, [], learn=partial(_learn_blend, parts))
+    return methods | {"hybrid": Method("hybrid: restart, blended start", r.restarted, [{"start": ["blend"], **one}])}
 
 
-HYBRIDS = ("restart_dip", "coupled", "restart_coupled", "fused", "fused_coupled", "restart_fused")
+# What is blended, by where it comes from. The adapted ones are last, so that their denoiser goes on.
+CHEAP = {"one call": ("one_step",), "chains": ("ddpm_mean",), "restarts": ("restart_cheap", "restart_cheap_mean")}
+DIP = {"DIP": ("dip_stopped", "restart_dip", "restart_dip_mean"), "coupled": ("restart_coupled",)}
+ADAPTED = {"adapted": ("adapted", "restart_adapted")}  # of denoising
+SOURCES = {**CHEAP, **DIP, **ADAPTED}
+CHEAP_PARTS = tuple(itertools.chain(*CHEAP.values()))
+PARTS = tuple(itertools.chain(*SOURCES.values()))
+HYBRIDS = ("restart_dip", "restart_dip_mean", "coupled", "restart_coupled", "fused", *ADAPTED["adapted"], "blend", "hybrid")
+
+
+def _learn_blend(parts: Sequence[str], past: dict[str, Estimate], clean: Tensor) -> dict:
+    """Setting of `restorers.blended`: weights by validation images, and the blend's error as a share of the parts' own."""
+    weights = fusion.learn_weights({name: past[name].x for name in parts}, clean)
+    x = sum(weight * past[name].x for name, weight in weights.items())
+    expected = sum(weight * past[name].error for name, weight in weights.items())
+    share = float((rmse(x, clean).square().mean() / expected.square().mean()).sqrt())
+    return {"weights": weights, "share": round(share, 4)}
 
 
 def cheap_starts(problem: Problem) -> list[str]:

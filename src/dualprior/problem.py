@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from dualprior import artifacts, observation
+from dualprior.back_projection import DataTerm
 from dualprior.denoiser import Denoiser
 from dualprior.dip import Recipe
 from dualprior.observation import Observation
 from dualprior.pretrained import Pretrained
+from dualprior.sampling import Denoise
 from dualprior.seeding import ImageNoise
 from dualprior.settings.tasks import Task
 
@@ -55,25 +57,45 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What a restoration of one image costs."""
+
+    seconds: float  # wall seconds
+    nfe: int  # network calls
+    iterations: int | list[int]  # DIP steps; a list has one entry an image
+
+
+@dataclass(frozen=True, eq=False)
 class Estimate:
-    """A restoration of every image of a problem, and what it cost."""
+    """A restoration of every image of a problem, and what this last piece of work cost."""
 
     x: Tensor  # [n, C, H, W] in [-1, 1], not clipped
-    seconds: float = 0.0  # wall seconds per image, all that it builds on included
-    nfe: int = 0  # network calls per image, the same
+    seconds: float = 0.0  # wall seconds per image
+    nfe: int = 0  # network calls per image
     iterations: int | list[int] = 0  # DIP steps of the image that is shown
     error: Tensor | None = None  # [n], RMSE predicted without the clean image
+    denoise: Denoise | None = None  # adapted to these images; None: the trained denoiser as it is
     setting: dict = field(default_factory=dict)
+    earlier: tuple[Estimate, ...] = ()  # what it was made from
 
     def after(self, *earlier: Estimate) -> Estimate:
-        """The same image with the cost of the estimates it was made from added."""
-        counts = [e.iterations for e in (*earlier, self) if e.iterations]
-        return replace(
-            self,
-            seconds=self.seconds + sum(e.seconds for e in earlier),
-            nfe=self.nfe + sum(e.nfe for e in earlier),
-            iterations=counts[0] if len(counts) == 1 else _added(counts, len(self.x)),
-        )
+        """The same image, made from these."""
+        return replace(self, earlier=(*self.earlier, *earlier))
+
+    @property
+    def cost(self) -> Cost:
+        """All that it builds on included; what several parts share is paid for once."""
+        works = self._works({})
+        counts = [work.iterations for work in works if work.iterations]
+        iterations = counts[0] if len(counts) == 1 else _added(counts, len(self.x))
+        return Cost(sum(work.seconds for work in works), sum(work.nfe for work in works), iterations)
+
+    def _works(self, found: dict[int, Estimate]) -> Collection[Estimate]:
+        if id(self) not in found:
+            found[id(self)] = self
+            for part in self.earlier:
+                part._works(found)
+        return found.values()
 
 
 def _added(counts: list[int | list[int]], n: int) -> int | list[int]:
@@ -92,6 +114,7 @@ class CoupledSettings:
     refresh: int
     level_scale: float
     recipe: Recipe
+    data_term: DataTerm
     expected_error: Sequence[tuple[int, float]]  # (step, RMSE of the plain fit on validation images), rising steps
 
 
@@ -123,6 +146,11 @@ def first(whole: Problem, count: int) -> Problem:
         error=None if fits.error is None else fits.error[:count],
     )
     return replace(whole, seen=whole.seen.first(count), fits=few, memo={})
+
+
+def mean_psnr(x: Tensor, clean: Tensor) -> float:
+    """Mean over images, dB. Only ever called with clean validation images."""
+    return float((20 * torch.log10(2 / rmse(x, clean))).mean())
 
 
 def rmse(x: Tensor, clean: Tensor) -> Tensor:

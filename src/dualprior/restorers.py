@@ -10,14 +10,20 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from dualprior import dip, schedule
+from dualprior import dip, pair, schedule
+from dualprior.adaptation import adapt, with_gains
+from dualprior.back_projection import data_term
 from dualprior.consistency import lay_data, proximal
 from dualprior.device import Stopwatch
 from dualprior.observation import Observation
 from dualprior.operators import BlockAverage, GaussianBlur, Identity, Mask
 from dualprior.problem import CoupledSettings, Estimate, Problem
 from dualprior.sampling import Split, ddpm_split, last, restart, reverse, zeta_split
+from dualprior.seeding import ImageNoise
+from dualprior.settings.restore import Adapt
+from dualprior.witness import coupled_pair
 
+OWN = "hybrid.start_scale"  # the parameter behind a start level, unless another is named
 SMALLEST_START = 0.02  # in [-1, 1] units; below it a restart changes nothing
 
 
@@ -144,32 +150,95 @@ def dip_stopped(problem: Problem, past: dict) -> Estimate:
 # --- both ----------------------------------------------------------------------------------------------------
 
 
-def restarted(problem: Problem, past: dict, start: str, scale: float, calls: int, data_weight: float) -> Estimate:
+def restarted(problem: Problem, past: dict, start: str, scale: float, calls: int, data_weight: float, asked_by: str = OWN) -> Estimate:
     """Variance-matched restart at level scale * predicted error, then few deterministic steps.
 
     With scale < 1 nothing is added and the start's error is understated on purpose: its errors are not white.
     """
     begin = past[start]
-    level = (scale * begin.error).clamp(min=max(SMALLEST_START, problem.levels[0]))
-    return restart_at(problem, begin, level, calls, data_weight, "hybrid.start_scales")
+    return restart_at(problem, begin, start_level(problem, begin, scale), calls, data_weight, asked_by)
 
 
-def restart_at(problem: Problem, begin: Estimate, level: Tensor, calls: int, data_weight: float, asked_by: str) -> Estimate:
-    """level: [n], where each image's reverse process starts; asked_by: the parameter to name when it is outside."""
-    seen = problem.seen
+def start_level(problem: Problem, begin: Estimate, scale: float) -> Tensor:
+    """[n], the start rule: scale (kappa) times the error predicted for each image."""
+    return (scale * begin.error).clamp(min=max(SMALLEST_START, problem.levels[0]))
+
+
+def restart_at(
+    problem: Problem,
+    begin: Estimate,
+    level: Tensor,
+    calls: int,
+    data_weight: float,
+    asked_by: str,
+    zeta: float = 0.0,
+    purpose: str = "restart",
+) -> Estimate:
+    """level: [n], where each image's reverse process starts; asked_by: the parameter to name when it is outside.
+
+    zeta: share of fresh noise in every step. A start that comes with an adapted denoiser goes on with it.
+    """
+    seen, noise = problem.seen, problem.noise(purpose)
     schedule.check_start(float(level.min()), problem.levels, asked_by)
     schedule.check_start(float(level.max()), problem.levels, asked_by)
     grid = schedule.few_step_grid(level.double().cpu().numpy(), calls)
     with Stopwatch(len(seen.y)) as watch:
-        x = restart(begin.x, begin.error, level, problem.noise("restart")(begin.x))
+        x = restart(begin.x, begin.error, level, noise(begin.x))
         rectify = proximal(seen.op, seen.y, seen.sigma_y, data_weight)
-        split = partial(zeta_split, zeta=0.0)
-        end = last(reverse(problem.denoise, x, grid, split=split, rectify=rectify))
-    return Estimate(end.x0, watch.seconds, nfe=end.nfe).after(begin)
+        split = partial(zeta_split, zeta=zeta)
+        end = last(reverse(begin.denoise or problem.denoise, x, grid, split=split, rectify=rectify, noise=noise))
+    return Estimate(end.x0, watch.seconds, nfe=end.nfe, denoise=begin.denoise).after(begin)
+
+
+def mean_of_restarts(problem: Problem, past: dict, start: str, scale: float, calls: int, data_weight: float, samples: int) -> Estimate:
+    """The mean of several restarts in which all of every step's noise is fresh (zeta = 1)."""
+    begin = past[start]
+    level = start_level(problem, begin, scale)
+    runs = [restart_at(problem, begin, level, calls, data_weight, OWN, zeta=1.0, purpose=f"restart-{k}") for k in range(samples)]
+    return Estimate(torch.stack([run.x for run in runs]).mean(0)).after(*runs)
+
+
+def blended(problem: Problem, past: dict, weights: dict[str, float], share: float) -> Estimate:
+    """The weighted mean of several estimates; share: its error as a part of the weighted mean of theirs."""
+    parts = {name: past[name] for name in weights}
+    error = share * sum(weight * parts[name].error for name, weight in weights.items())
+    adapted = [part.denoise for part in parts.values() if part.denoise is not None]
+    x = sum(weight * parts[name].x for name, weight in weights.items())
+    return Estimate(x, error=error, denoise=adapted[-1] if adapted else None).after(*parts.values())
+
+
+def adapted(problem: Problem, past: dict, settings: Adapt) -> Estimate:
+    """The denoiser fitted to the measurement as a pair (`adaptation`), stopped where the judges say; denoising only.
+
+    Each of the two is fitted to its part of the split; what is kept is D(y; sigma_y) with the mean of their gains. Its
+    predicted error is the judges' estimate for the mean of the two parts' own images, which is a little larger.
+    """
+    seen = problem.seen
+    count, alpha = len(seen.y), settings.split_alpha
+    noise = ImageNoise(problem.seed, "adapt", pair.twins(seen.names))
+    judges = coupled_pair(seen.op, seen.y, seen.sigma_y, alpha, problem.noise("adapt-split"))
+    level = seen.sigma_y * (1 + alpha**2) ** 0.5
+    rule = pair.stopped_by(judges, settings.patience)
+    looks: list[list[Tensor]] = []
+    last_step = -(-settings.steps // settings.every) * settings.every
+    fit = {"steps": last_step, "every": settings.every, "lr": settings.lr, "alpha": settings.alpha, "noise": noise}
+    with Stopwatch(count) as watch:
+        for now in adapt(problem.denoise, judges.y, level, **fit):
+            looks.append([pair.mean(gain) for gain in now.gains])
+            rule.update(pair.show(now.step, now.output, now.output, now.output.new_zeros(2 * count)))
+            if bool(rule.pick.decided.all()):
+                break
+        at = torch.div(rule.pick.step, settings.every, rounding_mode="floor")
+        gains = [torch.stack(each)[at, torch.arange(count, device=at.device)] for each in zip(*looks, strict=True)]
+        denoise = with_gains(problem.denoise, gains)
+        x = denoise(seen.y, seen.sigma_y)
+    error = rule.pick.score.clamp(min=(0.1 * seen.sigma_y) ** 2).sqrt()
+    calls = 2 * (3 * now.step + len(looks)) + 1  # a backward pass counts as two calls
+    return Estimate(x, watch.seconds, nfe=calls, error=error, denoise=denoise)
 
 
 def fused(problem: Problem, past: dict, first: str, second: str, weight: float) -> Estimate:
-    """weight * first + (1 - weight) * second; both are paid for in full (what they share, twice)."""
+    """weight * first + (1 - weight) * second; what they share is paid for once."""
     a, b = past[first], past[second]
     return Estimate(weight * a.x + (1 - weight) * b.x).after(a, b)
 
@@ -209,7 +278,8 @@ def _coupled_fit(problem: Problem, c: CoupledSettings) -> tuple[dict[int, tuple[
                 target, calls = problem.denoise(average, max(level, SMALLEST_START)), calls + 1
         return c.beta * (output - target).square().mean((1, 2, 3))
 
-    steps = dip.fit_images(c.recipe, seen.op, seen.y, seen.names, seen.size, c.steps, device=seen.y.device, extra=pull)
+    op, y = data_term(seen.op, seen.y, c.data_term)
+    steps = dip.fit_images(c.recipe, op, y, seen.names, seen.size, c.steps, device=seen.y.device, extra=pull)
     wanted, kept = set(coupled_steps(c)), {}
     with Stopwatch(len(seen.y)) as watch:
         for done in steps:

@@ -15,7 +15,9 @@ HYBRID, DIFFUSION, DIP, OTHER = "hybrids", "diffusion alone", "DIP alone", "othe
 PALETTE = {HYBRID: "#8b1a1a", DIFFUSION: "#0072b2", DIP: "#e69f00", OTHER: "#8c8c8c"}
 MARKERS = {HYBRID: "D", DIFFUSION: "o", DIP: "s", OTHER: "v"}
 # Those of the catalogue, which lies above this layer: a test holds the two equal.
-HYBRIDS = ("restart_dip", "coupled", "restart_coupled", "fused", "fused_coupled", "hybrid", "restart_fused")
+HYBRIDS = (
+    "restart_dip", "restart_dip_mean", "coupled", "restart_coupled", "fused", "adapted", "restart_adapted", "blend", "hybrid",
+)  # fmt: skip
 FRONT_RANGE_DB = 6.0  # quality_time leaves out methods this far below the best
 
 

@@ -54,7 +54,7 @@ def test_exponents_without_a_point_are_numbers(tmp_path):
         ("tasks.denoise25.noise", True, r"tasks\.denoise25\.noise = True: .*number"),
         ("ddpm.training.lr", float("inf"), r"ddpm\.training\.lr = inf: .*finite"),
         ("ddpm.training.lr", float("nan"), r"ddpm\.training\.lr = nan: .*finite"),
-        ("hybrid.start_scales", [1.0, "2"], r"hybrid\.start_scales\.1 = '2': .*number"),
+        ("restore.restart.scales", [1.0, "2"], r"restore\.restart\.scales\.1 = '2': .*number"),
         ("dip.steps", 1, r"dip\.steps = 1: .*greater than or equal to 2"),
         ("dip.snapshots", 10**6, r"dip\.snapshots=1000000 is more than dip\.steps"),
         ("data.image_size", 20, r"data\.image_size = 20: .*multiple of 8"),
@@ -77,10 +77,10 @@ def test_a_wrong_value_is_one_line_with_name_value_and_rule(params, name, value,
 
 def test_a_whole_number_is_a_number_and_a_list_a_tuple(params):
     put(params, "tasks.denoise25.noise", 25)
-    put(params, "hybrid.start_scales", [1, 2])
+    put(params, "restore.restart.scales", [1, 2])
     checked = check_params(params)
     assert isinstance(checked.tasks["denoise25"].noise, float)
-    assert checked.hybrid.start_scales == (1.0, 2.0)
+    assert checked.restore.restart.scales == (1.0, 2.0)
 
 
 def test_a_missing_parameter_is_named(params):

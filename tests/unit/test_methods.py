@@ -7,7 +7,8 @@ import pytest
 import tiny
 import torch
 
-from dualprior.methods import DDPM_ALONE, HYBRIDS, Method, catalogue
+from dualprior.claims import CONTROLS
+from dualprior.methods import CHEAP_PARTS, DDPM_ALONE, PARTS, Method, catalogue
 from dualprior.problem import Estimate, first
 from dualprior.stages.restore import choose
 
@@ -15,8 +16,9 @@ PARAMS = tiny.params()
 CLEAN = tiny.images(2)
 TASKS = ("denoise25", "sr4", "inpaint_random", "inpaint_box", "deblur")
 ALWAYS = {
-    "input", "one_step", "ddpm_1000", "ddpm_best", "ddpm_mean", "dip_last", "dip_stopped", "restart_cheap", "restart_dip",
-    "coupled", "restart_coupled", "fused_cheap", "fused", "fused_coupled", "hybrid",
+    "input", "one_step", "ddpm_1000", "ddpm_best", "ddpm_mean", "dip_last", "dip_stopped", "restart_cheap", "restart_cheap_mean",
+    "fused_cheap", "blend_cheap", "restart_blend_cheap", "restart_dip", "restart_dip_mean", "coupled", "restart_coupled", "fused",
+    "blend", "hybrid",
 }  # fmt: skip
 
 
@@ -53,7 +55,7 @@ def test_every_method_gives_finite_images_of_the_right_size(finished, task):
     for name, estimate in finished[task].items():
         assert estimate.x.shape == (1 if name == "ddpm_1000" else 2, 3, tiny.SIDE, tiny.SIDE), name
         assert torch.isfinite(estimate.x).all(), name
-        assert estimate.seconds >= 0, name
+        assert estimate.cost.seconds >= 0, name
 
 
 @pytest.mark.parametrize(
@@ -67,12 +69,38 @@ def test_every_named_baseline_is_there(task, own):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_hybrid_is_the_hybrid_that_is_best_on_validation_images(finished, task):
+def test_the_hybrid_is_one_method_with_one_setting_for_all_tasks(finished, task):
+    setting = {"start": "blend", "scale": PARAMS.hybrid.start_scale, "calls": PARAMS.hybrid.calls, "data_weight": PARAMS.hybrid.data_weight}
+    assert finished[task]["hybrid"].setting == setting
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_blend_is_on_validation_images_no_worse_than_its_best_part(finished, task):
+    """Up to the rounding of its weights."""
     past = finished[task]
-    score = {name: worse(past[name]) for name in HYBRIDS}
-    chosen = past["hybrid"].setting["of"]
-    assert score[chosen] == min(score.values())
-    torch.testing.assert_close(past["hybrid"].x, past[chosen].x, rtol=0, atol=0)
+    for blend, parts in (("blend_cheap", CHEAP_PARTS), ("blend", PARTS)):
+        best = min(worse(past[part]) for part in parts if part in past)
+        assert worse(past[blend]) <= best + 0.05
+        assert set(past[blend].setting["weights"]) <= set(parts)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_blend_expects_the_error_it_has_on_validation_images(finished, task):
+    blend = finished[task]["blend"]
+    seen = (blend.x.clamp(-1, 1) - CLEAN).square().mean().sqrt()
+    torch.testing.assert_close(blend.error.square().mean().sqrt(), seen, rtol=1e-3, atol=0)
+
+
+def test_no_control_without_dip_builds_on_a_fit(finished):
+    """By what they cost: no DIP step, no network adapted to the image."""
+    for task, past in finished.items():
+        for name in CONTROLS:
+            assert past[name].cost.iterations == 0, (task, name)
+            assert past[name].denoise is None, (task, name)
+
+
+def test_only_denoising_adapts_the_denoiser(finished):
+    assert {task for task, past in finished.items() if "adapted" in past} == {"denoise25"}
 
 
 def test_a_fusion_is_never_worse_on_validation_images_than_either_part(finished):
@@ -82,11 +110,13 @@ def test_a_fusion_is_never_worse_on_validation_images_than_either_part(finished)
             assert worse(past["fused"]) <= worse(past[part]) + 1e-5, (task, part)
 
 
-def test_cheap_starts_compete_with_the_dip_on_the_same_settings():
+def test_cheap_starts_compete_with_the_dip_on_no_fewer_settings():
     listed = methods(tiny.problem("sr4", 2))
-    cheap, dip = (listed[name].rounds[0] for name in ("restart_cheap", "restart_dip"))
-    assert {**cheap, "start": None} == {**dip, "start": None}
-    assert cheap["start"] == ["input", "bicubic", "blurred", "one_step"]
+    for cheap, dip in (("restart_cheap", "restart_dip"), ("restart_cheap_mean", "restart_dip_mean")):
+        tried, own = (listed[name].rounds[0] for name in (cheap, dip))
+        assert tried["start"] == ["input", "bicubic", "blurred", "one_step"]
+        for name in set(own) - {"start"}:
+            assert set(own[name]) <= set(tried[name]), (cheap, name)
 
 
 def test_denoising_takes_its_own_noise_level_in_one_step():

@@ -9,7 +9,7 @@ import pytest
 import tiny
 from PIL import Image
 
-from dualprior import methods, metrics, plots, result_plots, sheets
+from dualprior import claims, methods, metrics, plots, result_plots, sheets
 
 RNG = np.random.default_rng(0)
 
@@ -154,14 +154,14 @@ def test_every_method_of_the_catalogue_has_its_family():
         name for task in params.tasks for name in methods.catalogue(tiny.problem(task, 1), params.restore, params.hybrid, tiny.COUPLED)
     }
     expected = {
-        result_plots.HYBRID: {*methods.HYBRIDS, "hybrid"},
+        result_plots.HYBRID: set(methods.HYBRIDS),
         result_plots.DIFFUSION: {"one_step", "ddpm_best", "ddpm_1000", "ddpm_mean"},
         result_plots.DIP: {"dip_last", "dip_stopped"},
-        result_plots.OTHER: {"input", "pinv", "bicubic", "blurred", "restart_cheap", "fused_cheap"},
+        result_plots.OTHER: {"input", "pinv", "bicubic", "blurred", *claims.CONTROLS},
     }
     assert {name: result_plots.family(name) for name in names} == {m: family for family, of in expected.items() for m in of}
     assert result_plots.family(metrics.ORACLE) == result_plots.DIP
 
 
 def test_the_hybrids_are_those_of_the_catalogue():
-    assert {*methods.HYBRIDS, "hybrid"} == set(result_plots.HYBRIDS)
+    assert set(methods.HYBRIDS) == set(result_plots.HYBRIDS)

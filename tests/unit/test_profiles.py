@@ -53,10 +53,10 @@ def test_a_profile_gives_valid_parameters_and_keeps_the_comments(project, name):
 
 
 def test_changes_are_told_one_a_line(project):
-    (project / "profiles/mine.yaml").write_text("dip: {steps: 77}\nhybrid: {calls: [2, 5]}\ndata: {source: photos}\n")
+    (project / "profiles/mine.yaml").write_text("dip: {steps: 77}\nrestore: {ddpm: {calls: [2, 5]}}\ndata: {source: photos}\n")
     before = load_params(project / "params.yaml")
-    calls = ", ".join(map(str, before.hybrid.calls))
-    assert profiles.apply(project, "mine") == [f"dip.steps: {before.dip.steps} -> 77", f"hybrid.calls: [{calls}] -> [2, 5]"]
+    calls = ", ".join(map(str, before.restore.ddpm.calls))
+    assert profiles.apply(project, "mine") == [f"dip.steps: {before.dip.steps} -> 77", f"restore.ddpm.calls: [{calls}] -> [2, 5]"]
     assert load_params(project / "params.yaml").dip.steps == 77
     assert "  calls: [2, 5]" in (project / "params.yaml").read_text()
 

@@ -10,6 +10,7 @@ from dualprior import restorers as r
 from dualprior.errors import UserError
 from dualprior.oracles import gaussian_denoiser
 from dualprior.problem import Estimate, first
+from dualprior.settings.restore import Adapt
 
 TASKS = ("denoise25", "sr4", "inpaint_random", "inpaint_box", "deblur")
 CHAIN = {"calls": 3, "zeta": 0.3, "data_weight": 1.0}
@@ -33,6 +34,7 @@ PROCEDURES = {
     "dip_at": lambda p: r.dip_at(p, {}, 4),
     "restarted": lambda p: r.restarted(p, {"dip": dip_start(p)}, **RESTART),
     "coupled": lambda p: r.coupled(p, {}, 9, tiny.COUPLED),
+    "mean_of_restarts": lambda p: r.mean_of_restarts(p, {"dip": dip_start(p)}, **RESTART, samples=3),
 }
 
 
@@ -66,12 +68,21 @@ def test_the_first_images_keep_the_error_estimated_for_them():
 
 @pytest.mark.parametrize(
     ("name", "calls"),
-    [("one_step", 1), ("chain", 3), ("full_chain", 5), ("mean_of_chains", 6), ("restarted", 2), ("dip_at", 0), ("blurred", 0)],
+    [
+        ("one_step", 1),
+        ("chain", 3),
+        ("full_chain", 5),
+        ("mean_of_chains", 6),
+        ("restarted", 2),
+        ("mean_of_restarts", 6),
+        ("dip_at", 0),
+        ("blurred", 0),
+    ],
 )
 def test_network_calls_are_counted_as_they_are_made(name, calls):
     denoise = tiny.Counting(tiny.denoiser())
     estimate = PROCEDURES[name](tiny.problem("sr4", 2, denoise))
-    assert estimate.nfe == denoise.calls == calls
+    assert estimate.cost.nfe == denoise.calls == calls
     assert set(denoise.batches) <= {2}  # one call serves every image
 
 
@@ -93,21 +104,29 @@ def test_a_full_chain_is_no_longer_than_the_schedule():
 
 def test_costs_of_what_an_estimate_builds_on_are_added():
     x = torch.zeros(2, 1, 1, 1)
-    total = Estimate(x, 1.0, 2, 5).after(Estimate(x, 0.5, 10), Estimate(x, 0.25, 100, [1, 2]))
+    total = Estimate(x, 1.0, 2, 5).after(Estimate(x, 0.5, 10), Estimate(x, 0.25, 100, [1, 2])).cost
     assert (total.seconds, total.nfe, total.iterations) == (1.75, 112, [6, 7])
 
 
 @pytest.mark.parametrize(("own", "earlier", "total"), [(0, [0, 0], 0), (0, [7, 0], 7), (0, [[1, 2], 0], [1, 2]), (3, [4, 0], [7, 7])])
 def test_iterations_of_two_images_are_added(own, earlier, total):
     x = torch.zeros(2, 1, 1, 1)
-    assert Estimate(x, iterations=own).after(*(Estimate(x, iterations=count) for count in earlier)).iterations == total
+    assert Estimate(x, iterations=own).after(*(Estimate(x, iterations=count) for count in earlier)).cost.iterations == total
+
+
+def test_what_two_parts_share_is_paid_for_once():
+    x = torch.zeros(2, 1, 1, 1)
+    shared = Estimate(x, 4.0, 8, 3)
+    left, right = (Estimate(x, seconds, 1).after(shared) for seconds in (1.0, 2.0))
+    cost = Estimate(x, 0.5).after(left, right, shared).cost
+    assert (cost.seconds, cost.nfe, cost.iterations) == (7.5, 10, 3)
 
 
 def test_a_restart_pays_for_its_start():
     problem = tiny.problem("sr4", 2)
     estimate = PROCEDURES["restarted"](problem)
-    assert estimate.seconds > 3.0
-    assert estimate.iterations == 4
+    assert estimate.cost.seconds > 3.0
+    assert estimate.cost.iterations == 4
 
 
 def test_a_fixed_step_costs_its_steps_and_a_stopped_fit_all_until_it_was_decided():
@@ -169,7 +188,66 @@ def test_fusion_is_the_weighted_mean(weight):
     past = {"a": Estimate(torch.full((2, 3, 4, 4), 1.0), nfe=1), "b": Estimate(torch.full((2, 3, 4, 4), 2.0), nfe=5)}
     estimate = r.fused(problem, past, "a", "b", weight)
     torch.testing.assert_close(estimate.x, torch.full((2, 3, 4, 4), weight + 2 * (1 - weight)))
-    assert estimate.nfe == 6
+    assert estimate.cost.nfe == 6
+
+
+def test_a_blend_is_the_weighted_mean_and_so_is_what_it_expects():
+    x, e = torch.ones(2, 3, 4, 4), torch.tensor([0.1, 0.3])
+    past = {"a": Estimate(x, error=e), "b": Estimate(3 * x, error=2 * e)}
+    blend = r.blended(tiny.problem("sr4", 2), past, {"a": 0.25, "b": 0.75}, share=0.5)
+    torch.testing.assert_close(blend.x, 2.5 * x)
+    torch.testing.assert_close(blend.error, 0.5 * 1.75 * e)
+    assert blend.denoise is None
+
+
+def test_a_mean_of_restarts_is_the_mean_of_different_restarts():
+    problem = tiny.problem("sr4", 2)
+    past = {"dip": dip_start(problem)}
+    level = r.start_level(problem, past["dip"], RESTART["scale"])
+    runs = [r.restart_at(problem, past["dip"], level, 2, 1.0, r.OWN, zeta=1.0, purpose=f"restart-{k}").x for k in range(3)]
+    assert (runs[0] - runs[1]).abs().max() > 1e-3
+    torch.testing.assert_close(r.mean_of_restarts(problem, past, **RESTART, samples=3).x, sum(runs) / 3)
+
+
+# --- the denoiser fitted to the measurement ------------------------------------------------------------------
+
+ADAPT = Adapt(steps=6, every=2, patience=4, lr=0.02, alpha=0.5, split_alpha=0.5)
+
+
+def test_an_adapted_image_does_not_depend_on_its_batch_mates():
+    whole = tiny.problem("denoise50", 3)
+    few, all_three = (r.adapted(problem, {}, ADAPT) for problem in (first(whole, 2), whole))
+    torch.testing.assert_close(few.x, all_three.x[:2], rtol=2e-3, atol=2e-3)
+    torch.testing.assert_close(few.error, all_three.error[:2], rtol=2e-3, atol=2e-3)
+
+
+def test_an_adapted_denoiser_gives_the_image_that_is_kept_and_goes_on_with_the_restart():
+    problem = tiny.problem("denoise50", 2)
+    kept = r.adapted(problem, {}, ADAPT)
+    torch.testing.assert_close(kept.denoise(problem.seen.y, problem.seen.sigma_y), kept.x)
+    setting = {"scale": 1.0, "calls": 2, "data_weight": 1.0}
+    own = r.restarted(problem, {"adapted": kept}, "adapted", **setting)
+    plain = r.restarted(problem, {"adapted": replace(kept, denoise=None)}, "adapted", **setting)
+    assert own.denoise is kept.denoise
+    assert (own.x - plain.x).abs().max() > 1e-3
+    by_hand = r.restarted(replace(problem, denoise=kept.denoise), {"adapted": replace(kept, denoise=None)}, "adapted", **setting)
+    torch.testing.assert_close(own.x, by_hand.x)
+
+
+def test_an_adaptation_that_only_harms_is_stopped_before_its_first_step():
+    """A learning rate this large wrecks whatever is adapted."""
+    problem = tiny.problem("denoise50", 2)
+    wild = r.adapted(problem, {}, ADAPT.model_copy(update={"lr": 50.0}))
+    torch.testing.assert_close(wild.x, problem.denoise(problem.seen.y, problem.seen.sigma_y))
+
+
+def test_an_adaptation_lowers_the_error_of_a_poor_denoiser_and_knows_it():
+    problem, clean = tiny.problem("denoise50", 3), tiny.images(3)
+    kept = r.adapted(problem, {}, ADAPT.model_copy(update={"steps": 60, "every": 10, "patience": 60}))
+    error = (kept.x - clean).square().mean((1, 2, 3)).sqrt()
+    before = (problem.denoise(problem.seen.y, problem.seen.sigma_y) - clean).square().mean((1, 2, 3)).sqrt()
+    assert (error < 0.95 * before).all()
+    torch.testing.assert_close(kept.error, error, rtol=0.35, atol=0)
 
 
 def test_filling_holes_keeps_known_pixels_and_reaches_every_hole():
@@ -193,13 +271,13 @@ def test_a_restart_at_its_own_error_adds_no_noise():
     problem = tiny.problem("denoise25", 2)
     begin, seen = dip_start(problem), []
     problem = replace(problem, denoise=lambda x, sigma: seen.append(x) or x)
-    r.restart_at(problem, begin, begin.error, 1, 1.0, "hybrid.start_scales")
+    r.restart_at(problem, begin, begin.error, 1, 1.0, "hybrid.start_scale")
     torch.testing.assert_close(seen[0], begin.x)
 
 
 def test_a_start_level_above_the_schedule_is_refused():
     problem = tiny.problem("sr4", 2)
-    with pytest.raises(UserError, match="hybrid.start_scales starts at noise level 2e.04, outside the schedule's range"):
+    with pytest.raises(UserError, match="hybrid.start_scale starts at noise level 2e.04, outside the schedule's range"):
         r.restarted(problem, {"dip": dip_start(problem)}, **RESTART | {"scale": 1e5})
 
 

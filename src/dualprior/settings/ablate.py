@@ -10,7 +10,10 @@ from dualprior.settings.base import Count, Positive, Section
 class Ablate(Section):
     tasks: Annotated[tuple[str, ...], Field(min_length=1)]
     start_level: Annotated[tuple[Positive, ...], Field(min_length=2)]
+    start_scale: Annotated[tuple[Positive, ...], Field(min_length=2)]
     dip_steps: Annotated[tuple[Count, ...], Field(min_length=2)]
     calls: Annotated[tuple[Count, ...], Field(min_length=2)]
+    samples: Annotated[tuple[Count, ...], Field(min_length=2)]
     data_weight: Annotated[tuple[Positive, ...], Field(min_length=2)]
     start_kind: Annotated[tuple[Literal["dip", "input", "pinv", "bicubic", "blurred", "one_step"], ...], Field(min_length=2)]
+    left_out: Annotated[tuple[Literal["nothing", "one call", "chains", "restarts", "DIP", "coupled", "adapted"], ...], Field(min_length=2)]

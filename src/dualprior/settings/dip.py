@@ -28,11 +28,18 @@ class DIP(Section):
     lr: Positive
     input_noise: NonNegative
     input_cell: Count
+    input_cell_denoising: Count
+    data_term: Literal["least_squares", "back_projection"]
     ema: Annotated[Number, Field(ge=0, lt=1)]
     split_alpha: Positive
     judge_every: Count
     patience: Count
     precision: Precision
+
+    def recipe(self, operator: str) -> dict:
+        """The section as plain values, with the cell of the input that suits the operator."""
+        cell = self.input_cell_denoising if operator == "identity" else self.input_cell
+        return {**self.model_dump(), "input_cell": cell}
 
     @model_validator(mode="after")
     def _snapshots_fit(self):

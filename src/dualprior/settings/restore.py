@@ -23,11 +23,19 @@ class FullChain(Section):
     images: Count
 
 
+class Restarts(Section):
+    """Tried for the restart from a cheap start, a control."""
+
+    scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    calls: Annotated[tuple[Count, ...], Field(min_length=1)]
+
+
 class Restore(Section):
     seed: Seed
     ddpm: DDPMGrid
     mean: MeanOf
     full: FullChain
+    restart: Restarts
     one_step_levels: Annotated[tuple[Positive, ...], Field(min_length=1)]
 
 
@@ -38,8 +46,24 @@ class Coupled(Section):
     steps: Annotated[Whole, Field(ge=2)]
 
 
+class Adapt(Section):
+    """The denoiser fitted to the measurement itself."""
+
+    steps: Count
+    every: Count
+    patience: Count
+    lr: Positive
+    alpha: Positive
+    split_alpha: Positive
+
+
 class Hybrid(Section):
-    start_scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
-    calls: Annotated[tuple[Count, ...], Field(min_length=1)]
+    """One setting for all tasks."""
+
+    start_scale: Positive
+    calls: Count
+    samples: Annotated[Whole, Field(ge=2)]
+    sample_calls: Count
     data_weight: Positive
+    adapt: Adapt
     coupled: Coupled

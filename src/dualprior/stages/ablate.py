@@ -10,13 +10,14 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 
-from dualprior import artifacts, device, metrics, plots, pretrained, problem, tables
+from dualprior import artifacts, device, fusion, metrics, plots, pretrained, problem, tables
 from dualprior import restorers as r
 from dualprior.images import pixels_01, to_01, to_unit
-from dualprior.methods import CHEAP_STARTS, cheap_starts
+from dualprior.methods import CHEAP_STARTS, PARTS, SOURCES, cheap_starts
 from dualprior.pretrained import Pretrained
 from dualprior.problem import Estimate, Problem, rmse
 from dualprior.settings.ablate import Ablate
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from dualprior.paths import Paths
 
 PARAMS = ("ablate", "evaluate", "restore", "tasks")
+
+NEAR_DB = 0.1  # column near_best: share of the images for which a value is this near to the best one of its series
 
 
 class Row(NamedTuple):
@@ -48,6 +51,7 @@ class Bench(NamedTuple):
     val: Problem
     clean_val: torch.Tensor
     choices: dict
+    restored: dict[str, torch.Tensor]  # by stage restore, of test images; what is blended also of validation images
 
 
 @torch.no_grad()
@@ -61,10 +65,13 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     rows = []
     for name, task in tasks.items():
         bench = _bench(paths, name, task, restore.seed, model)
-        for row in KNOBS[key](bench, getattr(settings, key)):
-            psnr = metrics.psnr(clean, to_01(row.estimate.x))
+        tried = [(row, metrics.psnr(clean, to_01(row.estimate.x))) for row in KNOBS[key](bench, getattr(settings, key))]
+        for row, psnr in tried:
             mean, low, high = metrics.bootstrap_mean(psnr, judge.bootstrap, judge.confidence, judge.seed)
-            rows.append({"task": name, "series": row.series, "value": row.value, "psnr": mean, "psnr_lo": low, "psnr_hi": high})
+            best = np.max([other for each, other in tried if each.series == row.series], axis=0)
+            near = float((psnr >= best - NEAR_DB).mean())
+            numbers = {"psnr": mean, "psnr_lo": low, "psnr_hi": high, "near_best": near}
+            rows.append({"task": name, "series": row.series, "value": row.value, **numbers})
     table = pd.DataFrame(rows)
     artifacts.write_table(paths.ablation(key, "csv"), table)
     artifacts.write_text(paths.ablation(key, "md"), tables.markdown(table))
@@ -78,7 +85,17 @@ def _bench(paths: Paths, name: str, task: Task, seed: int, model: Pretrained) ->
     choices = artifacts.read_json(paths.restored_info(name))["choices"]
     chosen = choices["restart_dip"]
     start = _calibrated(r.dip_stopped, test, val, clean_val)
-    return Bench(test, start, chosen["scale"], chosen["calls"], chosen["data_weight"], val, clean_val, choices)
+    return Bench(
+        test,
+        start,
+        chosen["scale"],
+        chosen["calls"],
+        chosen["data_weight"],
+        val,
+        clean_val,
+        choices,
+        artifacts.read_tensors(paths.restored(name)),
+    )
 
 
 def _calibrated(run: Callable[..., Estimate], test: Problem, val: Problem, clean_val: torch.Tensor, **setting) -> Estimate:
@@ -91,8 +108,8 @@ def _calibrated(run: Callable[..., Estimate], test: Problem, val: Problem, clean
 
 
 def _restart(bench: Bench, start: Estimate, calls: int | None = None, weight: float | None = None) -> Estimate:
-    level = (bench.scale * start.error).clamp(min=max(r.SMALLEST_START, bench.problem.levels[0]))
-    return r.restart_at(bench.problem, start, level, calls or bench.calls, weight or bench.data_weight, "hybrid.start_scales")
+    level = r.start_level(bench.problem, start, bench.scale)
+    return r.restart_at(bench.problem, start, level, calls or bench.calls, weight or bench.data_weight, r.OWN)
 
 
 def _start_level(bench: Bench, values) -> Iterator[Row]:
@@ -103,6 +120,29 @@ def _start_level(bench: Bench, values) -> Iterator[Row]:
         for series, start in (("variance-matched", bench.start), ("plain", as_if_clean)):
             done = r.restart_at(bench.problem, start, level, bench.calls, bench.data_weight, "ablate.start_level")
             yield Row(value, series, done)
+
+
+def _start_scale(bench: Bench, values) -> Iterator[Row]:
+    """The start rule: kappa times each image's predicted error."""
+    for value in values:
+        level = r.start_level(bench.problem, bench.start, value)
+        yield Row(value, "restart", r.restart_at(bench.problem, bench.start, level, bench.calls, bench.data_weight, "ablate.start_scale"))
+
+
+def _samples(bench: Bench, values) -> Iterator[Row]:
+    """The mean of K stochastic restarts: (1 + 1/K) times the least error, in theory."""
+    setting = bench.choices["restart_dip_mean"]
+    for value in values:
+        yield Row(value, "mean of restarts", r.mean_of_restarts(bench.problem, {setting["start"]: bench.start}, **setting, samples=value))
+
+
+def _left_out(bench: Bench, values) -> Iterator[Row]:
+    """The blend with one of its sources taken away, weights learned anew on validation images; without the last restart."""
+    for value in values:
+        gone = SOURCES.get(value, ())
+        parts = [name for name in PARTS if f"val_{name}" in bench.restored and name not in gone]
+        weights = fusion.learn_weights({name: bench.restored[f"val_{name}"] for name in parts}, bench.clean_val.cpu())
+        yield Row(value, "blend", Estimate(sum(weight * bench.restored[name] for name, weight in weights.items())))
 
 
 def _dip_steps(bench: Bench, values) -> Iterator[Row]:
@@ -157,8 +197,11 @@ def _one_step(choices: dict, given: Problem, past: dict, start: str, level: floa
 
 KNOBS = {
     "start_level": _start_level,
+    "start_scale": _start_scale,
     "dip_steps": _dip_steps,
     "calls": _calls,
+    "samples": _samples,
     "data_weight": _data_weight,
     "start_kind": _start_kind,
+    "left_out": _left_out,
 }

@@ -16,14 +16,15 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from dualprior import artifacts, device, dip, observation
+from dualprior import artifacts, device, dip, observation, pair
+from dualprior.back_projection import data_term
 from dualprior.consistency import lay_data
 from dualprior.device import Stopwatch
 from dualprior.observation import Observation
 from dualprior.seeding import ImageNoise
 from dualprior.settings.dip import DIP
 from dualprior.settings.tasks import Task
-from dualprior.stopping import LeastEstimate, Pick, Seen
+from dualprior.stopping import Pick
 from dualprior.witness import Witness, coupled_pair
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
         seen = observation.read(paths, key, task, name, where)
         noise = ImageNoise(settings.seed, "witness", seen.names)
         judges = coupled_pair(seen.op, seen.y, seen.sigma_y, settings.split_alpha, noise)
-        result = fit(seen, judges, settings, info["steps"])
+        result = fit(seen, judges, settings, dip.Recipe.of(settings.recipe(task.operator)), info["steps"])
         tensors[f"{name}_snapshots"] = torch.stack(result.snapshots).half()
         tensors[f"{name}_stopped"] = lay_data(seen.op, result.pick.image, seen.y, seen.sigma_y).half()
         info[name] = {
@@ -74,26 +75,22 @@ class FitResult:
     trace: list[dict] = field(default_factory=list)
 
 
-def fit(seen: Observation, judges: Witness, settings: DIP, snapshot_steps: list[int]) -> FitResult:
+def fit(seen: Observation, judges: Witness, settings: DIP, recipe: dip.Recipe, snapshot_steps: list[int]) -> FitResult:
     """Fit all images of one split twice; the second fits are to the other part, by networks and inputs of their own."""
     count = len(seen.y)
-    names, twice = [*seen.names, *(f"{name}/2" for name in seen.names)], [*range(count), *range(count)]
-    steps = dip.fit_images(
-        dip.Recipe.of(settings.model_dump()), seen.op[twice], judges.y, names, seen.size, settings.steps,
-        device=seen.y.device, keep=judges.keep,
-    )  # fmt: skip
+    op, y = data_term(seen.op[pair.twice(count)], judges.y, settings.data_term)
+    steps = dip.fit_images(recipe, op, y, pair.twins(seen.names), seen.size, settings.steps, device=seen.y.device, keep=judges.keep)
     patience = settings.patience if seen.sigma_y > 0 else None  # exact data hold no noise to be fitted: late costs less than early
-    rule = LeastEstimate(lambda now: judges.estimate([now.companions["first"], now.companions["second"]]), patience)
+    rule = pair.stopped_by(judges, patience)
     result, wanted = FitResult(rule.pick), set(snapshot_steps)
     with Stopwatch(count) as watch:
         for done in tqdm(steps, total=settings.steps, unit="step", mininterval=5, disable=None):
-            both = dict(zip(("first", "second"), done.average.chunk(2), strict=True))
-            mean, loss = (both["first"] + both["second"]) / 2, done.loss.view(2, count).mean(0)
+            now = pair.show(done.step, done.output, done.average, done.loss)
             if done.step % settings.judge_every == 0 or done.step == settings.steps:
-                rule.update(Seen(done.step, sum(done.output.chunk(2)) / 2, mean, loss, both))
-                result.trace += _trace_rows(done.step, loss, rule.last)
+                rule.update(now)
+                result.trace += _trace_rows(done.step, now.residual, rule.last)
             if done.step in wanted:
-                result.snapshots.append(lay_data(seen.op, mean, seen.y, seen.sigma_y).float().cpu())
+                result.snapshots.append(lay_data(seen.op, now.average, seen.y, seen.sigma_y).float().cpu())
     result.seconds_per_step = watch.seconds / settings.steps
     return result
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from dualprior import artifacts, device, pretrained, problem
 from dualprior.dip import Recipe
 from dualprior.images import to_unit
-from dualprior.methods import Method, catalogue
-from dualprior.problem import CoupledSettings, Estimate, Problem, rmse
+from dualprior.methods import PARTS, Method, catalogue
+from dualprior.problem import CoupledSettings, Estimate, Problem, mean_psnr, rmse
 from dualprior.settings.dip import DIP
 from dualprior.settings.restore import Coupled, Hybrid, Restore
 from dualprior.settings.tasks import Task
@@ -43,7 +43,7 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     model = pretrained.load(paths, where)
     val, test = (problem.load(paths, key, task, split, settings.seed, model, where) for split in ("val", "test"))
     few = problem.first(test, settings.full.images)
-    coupled = coupled_settings(hybrid.coupled, config.dip, val, clean)
+    coupled = coupled_settings(hybrid.coupled, config.dip, task, val, clean)
     _warm_up(test)
     done_val, done = {}, {}
     for name, method in catalogue(val, settings, hybrid, coupled).items():
@@ -55,8 +55,8 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
         spread = rmse(best.x, clean).square().mean().sqrt()  # one number, from validation images
         done_val[name] = _with_error(best, spread)
         done[name] = _with_error(replace(method.run(test, done, **best.setting), setting=best.setting), spread)
-        log.info("%s: %s chose %s, %.2f dB on validation", key, name, best.setting or "nothing", _psnr(best.x, clean))
-    _write(paths, key, settings.seed, catalogue(test, settings, hybrid, coupled), done)
+        log.info("%s: %s chose %s, %.2f dB on validation", key, name, best.setting or "nothing", mean_psnr(best.x, clean))
+    _write(paths, key, settings.seed, catalogue(test, settings, hybrid, coupled), done, done_val)
 
 
 def _warm_up(given: Problem) -> None:
@@ -64,15 +64,19 @@ def _warm_up(given: Problem) -> None:
     given.denoise(given.blank(), 1.0)
 
 
-def coupled_settings(coupled: Coupled, dip: DIP, val: Problem, clean: Tensor) -> CoupledSettings:
+def coupled_settings(coupled: Coupled, dip: DIP, task: Task, val: Problem, clean: Tensor) -> CoupledSettings:
     """The DIP's settings with the denoiser's; the expected error at each snapshot comes from validation images."""
     errors = [float(rmse(x, clean).square().mean().sqrt()) for x in val.fits.snapshots]
     expected = tuple(zip(val.fits.steps, errors, strict=True))
-    return CoupledSettings(**coupled.model_dump(), recipe=Recipe.of(dip.model_dump()), expected_error=expected)
+    recipe = Recipe.of(dip.recipe(task.operator))
+    return CoupledSettings(**coupled.model_dump(), recipe=recipe, data_term=dip.data_term, expected_error=expected)
 
 
 def choose(method: Method, val: Problem, past: dict[str, Estimate], clean: Tensor) -> Estimate:
-    """The best of the method's settings by mean PSNR on validation images, round after round."""
+    """What the method learns from validation images, or the best of its settings by mean PSNR there, round after round."""
+    if method.learn is not None:
+        setting = method.learn(past, clean)
+        return replace(method.run(val, past, **setting), setting=setting)
     best, best_score = None, float("-inf")
     held: dict = {}
     for values in method.rounds:
@@ -80,7 +84,7 @@ def choose(method: Method, val: Problem, past: dict[str, Estimate], clean: Tenso
             if best is not None and setting == best.setting:
                 continue
             estimate = replace(method.run(val, past, **setting), setting=setting)
-            score = _psnr(estimate.x, clean)
+            score = mean_psnr(estimate.x, clean)
             if score > best_score:
                 best, best_score = estimate, score
         held = best.setting
@@ -92,10 +96,6 @@ def _combinations(values: dict[str, list]) -> Iterator[dict]:
         yield dict(zip(values, row, strict=True))
 
 
-def _psnr(x: Tensor, clean: Tensor) -> float:
-    return float((20 * torch.log10(2 / rmse(x, clean))).mean())
-
-
 def _with_error(estimate: Estimate, spread: Tensor) -> Estimate:
     """Keep the judges' own estimate; otherwise expect what was seen on validation images."""
     if estimate.error is not None:
@@ -103,14 +103,17 @@ def _with_error(estimate: Estimate, spread: Tensor) -> Estimate:
     return replace(estimate, error=spread.expand(len(estimate.x)))
 
 
-def _write(paths: Paths, key: str, seed: int, methods: dict[str, Method], done: dict[str, Estimate]) -> None:
-    artifacts.write_tensors(paths.restored(key), {name: e.x.float() for name, e in done.items()})
+def _write(paths: Paths, key: str, seed: int, methods: dict[str, Method], done: dict[str, Estimate], done_val: dict[str, Estimate]) -> None:
+    """The restored test images, and of what is blended the validation images too, for the ablation of the blend."""
+    images = {name: e.x.float() for name, e in done.items()}
+    images |= {f"val_{name}": done_val[name].x.float() for name in PARTS if name in done_val}
+    artifacts.write_tensors(paths.restored(key), images)
     rows = {
         name: {
             "label": methods[name].label,
-            "seconds": e.seconds,
-            "nfe": e.nfe,
-            "iterations": e.iterations,
+            "seconds": e.cost.seconds,
+            "nfe": e.cost.nfe,
+            "iterations": e.cost.iterations,
         }
         for name, e in done.items()
     }

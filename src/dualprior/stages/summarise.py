@@ -11,13 +11,14 @@ import pandas as pd
 from dualprior import claims, metrics, result_plots, tables
 from dualprior.artifacts import read_table, write_figure, write_json, write_table, write_text
 from dualprior.settings.evaluate import Evaluate
+from dualprior.settings.restore import Hybrid
 from dualprior.settings.tasks import Task
 
 if TYPE_CHECKING:
     from dualprior.config import Config
     from dualprior.paths import Paths
 
-PARAMS = ("evaluate", "tasks")
+PARAMS = ("evaluate", "hybrid", "tasks")
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 def run(config: Config, paths: Paths, key: str | None = None) -> None:
     """Reads every task's rows; writes summary.json, per_image.csv, claims.json, results.md and two plots."""
     settings: Evaluate = config.evaluate
+    hybrid: Hybrid = config.hybrid
     tasks: dict[str, Task] = {name: config.task(name) for name in config.task_names()}
     bootstrap = {"resamples": settings.bootstrap, "confidence": settings.confidence, "seed": settings.seed}
     by_task = {name: read_table(paths.task_rows(name)) for name in tasks}
@@ -32,6 +34,7 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     rows = pd.concat(by_task.values())
     denoising = {name: task.operator == "identity" for name, task in tasks.items()}
     judged = claims.judge(rows, denoising, functools.partial(metrics.bootstrap_mean, **bootstrap))
+    judged |= claims.start_rule(read_table(paths.ablation("start_scale", "csv")), hybrid.start_scale)
 
     write_table(paths.per_image, rows)
     write_json(paths.summary, summary)

@@ -10,20 +10,19 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from dualprior import artifacts, device, dip, guidance, pretrained
+from dualprior import artifacts, device, dip, guidance, pair, pretrained
 from dualprior.consistency import proximal
 from dualprior.device import Stopwatch
 from dualprior.images import to_unit
 from dualprior.observation import Observation
 from dualprior.pretrained import Pretrained
+from dualprior.problem import mean_psnr
 from dualprior.seeding import ImageNoise, generator
 from dualprior.settings.stopping_fits import Fitting, Images, Problem
 from dualprior.settings.stopping_study import Guide
-from dualprior.stopping import LeastEstimate, Seen
 from dualprior.studies.stopping import crops
 from dualprior.witness import coupled_pair
 
@@ -45,13 +44,13 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     where = device.pick()
     model = pretrained.load(paths, where)
     recipe = dip.Recipe.of({**fitting.model_dump(), "network": config.networks[settings.network].model_dump()})
-    clean = to_unit(np.asarray(artifacts.read_array(paths.val)))
+    clean = to_unit(artifacts.read_array(paths.val))
     index = crops.chosen(artifacts.read_table(paths.manifest), "val", images)["index"].tolist()
     val, test = (crops.read(paths, key, problem, split, images, where) for split in ("val", "test"))
     fit = partial(_stopped, settings=settings, fitting=fitting, recipe=recipe, model=model)
     tensors, info = {}, {}
     for term, weights in settings.weights.items():
-        scores = {weight: _psnr(fit(val, term, weight)[0], clean[index].to(where)) for weight in weights}
+        scores = {weight: mean_psnr(fit(val, term, weight)[0], clean[index].to(where)) for weight in weights}
         best = max(scores, key=scores.get)
         image, steps, seconds = fit(test, term, best)
         tensors[term] = image.half()
@@ -61,28 +60,22 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     artifacts.write_json(paths.stopping_guided(key) / "info.json", info)
 
 
-def _psnr(image: Tensor, clean: Tensor) -> float:
-    return float((-10 * torch.log10((image.clamp(-1, 1) - clean).square().mean((1, 2, 3)) / 4)).mean())
-
-
 def _stopped(
     seen: Observation, term: str, weight: float, *, settings: Guide, fitting: Fitting, recipe: dip.Recipe, model: Pretrained
 ) -> tuple[Tensor, list[int], float]:
     """The stopped mean of the pair, its steps, and seconds an image."""
     n = len(seen.y)
     judges = coupled_pair(seen.op, seen.y, seen.sigma_y, fitting.split_alpha, ImageNoise(fitting.seed, "witness", seen.names))
-    names = [*seen.names, *(f"{name}/2" for name in seen.names)]
-    rule = LeastEstimate(lambda now: judges.estimate([now.companions["first"], now.companions["second"]]), settings.patience)
+    names = pair.twins(seen.names)
+    rule = pair.stopped_by(judges, settings.patience)
     with Stopwatch(n) as watch:
         extra = _extra(term, weight, seen, judges.y, names, settings, fitting, model)
         steps = dip.fit_images(
-            recipe, seen.op[[*range(n)] * 2], judges.y, names, seen.size, settings.steps, device=seen.y.device, extra=extra
+            recipe, seen.op[pair.twice(n)], judges.y, names, seen.size, settings.steps, device=seen.y.device, extra=extra
         )
         for done in steps:
             if done.step % EVERY == 0:
-                first, second = done.average.chunk(2)
-                both = {"first": first, "second": second}
-                rule.update(Seen(done.step, (first + second) / 2, (first + second) / 2, done.loss.view(2, n).mean(0), both))
+                rule.update(pair.show(done.step, done.output, done.average, done.loss))
     return rule.pick.image, rule.pick.step.tolist(), watch.seconds
 
 
@@ -102,6 +95,6 @@ def _extra(
     error = seen.sigma_y / 2  # about the error of a fit near its peak
     rectify = None
     if term == "conditional":
-        step = proximal(seen.op[[*range(len(seen.y))] * 2], y, level)
+        step = proximal(seen.op[pair.twice(len(seen.y))], y, level)
         rectify = partial(step, sigma=torch.full((1, 1, 1, 1), error, device=y.device))
     return guidance.denoiser_pull(model.denoise, weight, error, settings.refresh, rectify)

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dualprior import artifacts, device, dip, pretrained
+from dualprior import artifacts, device, dip, pair, pretrained
 from dualprior.denoiser import Denoiser
 from dualprior.device import Stopwatch
 from dualprior.observation import Observation
@@ -27,7 +27,6 @@ from dualprior.settings.stopping_study import Rules
 from dualprior.stopping import Last, LeastEstimate, Pick, Rule, Seen
 from dualprior.studies.stopping import crops
 from dualprior.studies.stopping.witnesses import judge_noise, probe, witness_of
-from dualprior.witness import Witness
 
 if TYPE_CHECKING:
     from dualprior.config import Config
@@ -119,7 +118,8 @@ class Case:
             rules["last_pair"] = ("pair", 2, Last)
             rules["es_wmv_pair"] = ("pair", 2, lambda: self._windowed(self.rules.window))
         if judges is not None and self.fit.split != "none":
-            rules[{"coupled": "split"}.get(self.fit.split, self.fit.split)] = ("pair", 2, lambda: LeastEstimate(_of_pair(judges)))
+            own = "split" if self.fit.split == "coupled" else self.fit.split
+            rules[own] = ("pair", 2, lambda: pair.stopped_by(judges, None))
         if judges is not None and self.fit.split == "coupled" and judges.parts[0].judge is not None:
             rules["one_split"] = ("first", 1, lambda: LeastEstimate(lambda now: judges.parts[0].judge(now.average)))
         if "whole" in self.kept and self.fit.ladder == "none":
@@ -195,10 +195,6 @@ def _pick(steps: list[int], estimates: list[Tensor], patience: int) -> Pick:
 def _table(rule: str, stream: str, names: list[str], pick: Pick) -> pd.DataFrame:
     steps = {"step": pick.step.tolist(), "decided_step": pick.known.tolist()}
     return pd.DataFrame({"rule": rule, "stream": stream, "name": names, **steps})
-
-
-def _of_pair(judges: Witness) -> Callable[[Seen], Tensor]:
-    return lambda now: judges.estimate([now.companions["first"], now.companions["second"]])
 
 
 def _mean(companions: dict[str, Tensor]) -> Tensor:

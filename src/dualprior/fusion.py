@@ -1,0 +1,50 @@
+"""How to weigh several restorations of one image: weights learned from their errors on validation images.
+
+Of two restorations the best weights have a closed form (Bates & Granger 1969; `oracles.fusion_weight`).
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.optimize import minimize
+from torch import Tensor
+
+SMALLEST_WEIGHT = 0.1  # what weighs less is left out, so that it need not be computed
+
+
+def simplex_weights(grams: np.ndarray) -> np.ndarray:
+    """Weights >= 0 of sum 1 with the highest mean PSNR over images: [k].
+
+    grams: [n, k, k], for every image the mean products of the k errors. Minimises mean_i log(w' G_i w) by sequential
+    quadratic programming (Kraft 1988) from the best single restoration.
+    """
+    count = grams.shape[-1]
+    logs = np.log(np.diagonal(grams, axis1=1, axis2=2)).mean(0)
+    start = np.eye(count)[logs.argmin()]
+
+    def loss(w: np.ndarray) -> float:
+        return float(np.log(np.einsum("k,nkj,j->n", w, grams, w)).mean())
+
+    def slope(w: np.ndarray) -> np.ndarray:
+        pulled = grams @ w
+        return (2 * pulled / (pulled @ w)[:, None]).mean(0)
+
+    whole = {"type": "eq", "fun": lambda w: w.sum() - 1, "jac": lambda w: np.ones(count)}
+    # from a corner the search may stay there, so it begins a little inside
+    found = minimize(loss, 0.9 * start + 0.1 / count, jac=slope, bounds=[(0, 1)] * count, constraints=[whole], method="SLSQP")
+    weights = np.clip(found.x, 0, 1) / np.clip(found.x, 0, 1).sum()
+    return weights if loss(weights) <= loss(start) else start
+
+
+def learn_weights(restored: Mapping[str, Tensor], clean: Tensor) -> dict[str, float]:
+    """Weights of the restorations, rounded to hundredths, without those below `SMALLEST_WEIGHT`; of sum 1.
+
+    restored: {name: [n, C, H, W]}; clean: validation images [n, C, H, W].
+    """
+    errors = np.stack([(x.clamp(-1, 1) - clean).flatten(1).double().cpu().numpy() for x in restored.values()], axis=1)
+    weights = simplex_weights(errors @ errors.transpose(0, 2, 1) / errors.shape[-1])
+    kept = {name: weight for name, weight in zip(restored, weights.tolist(), strict=True) if weight >= SMALLEST_WEIGHT}
+    rounded = {name: round(weight / sum(kept.values()), 2) for name, weight in kept.items()}
+    rest = 1 - sum(rounded.values())
+    largest = max(rounded, key=rounded.__getitem__)
+    return rounded | {largest: round(rounded[largest] + rest, 2)}

@@ -1,0 +1,43 @@
+"""The two fits that a `Witness` judges, side by side in one batch of 2n: named, shown to rules, and stopped.
+
+The first n belong to the first part of the measurement, the others to the second; what is kept is their mean.
+"""
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from dualprior.stopping import LeastEstimate, Seen
+from dualprior.witness import Witness
+
+
+def twins(names: Sequence[str]) -> list[str]:
+    """Names of the 2n fits to n images, so that the second has a network and random streams of its own."""
+    return [*names, *(f"{name}/2" for name in names)]
+
+
+def twice(count: int) -> list[int]:
+    """Which of `count` images each of the 2n fits is to."""
+    return [*range(count), *range(count)]
+
+
+def mean(images: Tensor) -> Tensor:
+    """[2n, ...] to [n, ...]."""
+    first, second = images.chunk(2)
+    return (first + second) / 2
+
+
+def show(step: int, output: Tensor, average: Tensor, residual: Tensor) -> Seen:
+    """What a rule sees of a pair after one step: output and average [2n, C, H, W], residual [2n]."""
+    first, second = average.chunk(2)
+    return Seen(step, mean(output), mean(average), mean(residual), {"first": first, "second": second})
+
+
+def error_of(judges: Witness) -> Callable[[Seen], Tensor]:
+    """The estimated squared error of the mean of a pair: Seen -> [n]."""
+    return lambda now: judges.estimate([now.companions["first"], now.companions["second"]])
+
+
+def stopped_by(judges: Witness, patience: int | None) -> LeastEstimate:
+    """The rule that stops a pair at the least estimated error; patience in steps, None for the whole fit."""
+    return LeastEstimate(error_of(judges), patience)
