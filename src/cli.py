@@ -84,6 +84,12 @@ def ablate(knob: KnobName) -> None:
 
 
 @app.command()
+def audit() -> None:
+    """Run protocols that see the clean image beside the same without."""
+    _run_stage("audit")
+
+
+@app.command()
 def summarise() -> None:
     """Join the tasks into the tables and claims."""
     _run_stage("summarise")

@@ -13,6 +13,7 @@ from ruamel.yaml.error import YAMLError
 
 from dualprior.errors import UserError
 from dualprior.settings.ablate import Ablate
+from dualprior.settings.audit import Audit
 from dualprior.settings.base import Section
 from dualprior.settings.data import Data
 from dualprior.settings.ddpm import DDPM
@@ -37,12 +38,14 @@ class Params(Section):
     generate: Generate
     evaluate: Evaluate
     ablate: Ablate
+    audit: Audit
 
     @model_validator(mode="after")
-    def _ablation_tasks_exist(self):
-        missing = [t for t in self.ablate.tasks if t not in self.tasks]
-        if missing:
-            raise ValueError(f"ablate.tasks names {missing}, which tasks does not have; it has {sorted(self.tasks)}")
+    def _named_tasks_exist(self):
+        for name in ("ablate", "audit"):
+            missing = [t for t in getattr(self, name).tasks if t not in self.tasks]
+            if missing:
+                raise ValueError(f"{name}.tasks names {missing}, which tasks does not have; it has {sorted(self.tasks)}")
         return self
 
 

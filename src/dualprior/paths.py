@@ -93,3 +93,7 @@ class Paths:
     def ablation(self, knob: str, suffix: str) -> Path:
         """suffix: csv or md (metrics), png (plot)."""
         return self.root / ("plots" if suffix == "png" else "metrics") / f"ablation_{knob}.{suffix}"
+
+    def audit(self, suffix: str) -> Path:
+        """suffix: csv or md."""
+        return self.root / f"metrics/leak_audit.{suffix}"

@@ -13,8 +13,9 @@ from torch.nn.functional import interpolate
 from dualprior import dip, pair, schedule
 from dualprior.adaptation import adapt, with_gains
 from dualprior.back_projection import data_term
-from dualprior.consistency import lay_data, proximal
+from dualprior.consistency import Rectify, lay_data, proximal
 from dualprior.device import Stopwatch
+from dualprior.noise_guidance import towards
 from dualprior.observation import Observation
 from dualprior.operators import BlockAverage, GaussianBlur, Identity, Mask
 from dualprior.problem import CoupledSettings, Estimate, Problem
@@ -103,14 +104,17 @@ def chain(
     sigmas = schedule.schedule_grid(problem.levels, calls)
     if grid == "few_step":
         sigmas = schedule.few_step_grid(float(problem.levels[-1]), calls)
-    return _reverse_from_noise(problem, sigmas, partial(zeta_split, zeta=zeta), data_weight, purpose)
+    return _reverse_from_noise(problem, sigmas, partial(zeta_split, zeta=zeta), _data(problem, data_weight), purpose)
 
 
-def _reverse_from_noise(problem: Problem, sigmas: np.ndarray, split: Split, data_weight: float, purpose: str) -> Estimate:
+def _data(problem: Problem, weight: float) -> Rectify:
+    return proximal(problem.seen.op, problem.seen.y, problem.seen.sigma_y, weight)
+
+
+def _reverse_from_noise(problem: Problem, sigmas: np.ndarray, split: Split, rectify: Rectify, purpose: str) -> Estimate:
     seen, noise = problem.seen, problem.noise(purpose)
     with Stopwatch(len(seen.y)) as watch:
         x = float(sigmas[0]) * noise(problem.blank())
-        rectify = proximal(seen.op, seen.y, seen.sigma_y, data_weight)
         end = last(reverse(problem.denoise, x, sigmas, split=split, rectify=rectify, noise=noise))
     return Estimate(end.x0, watch.seconds, nfe=end.nfe)
 
@@ -122,7 +126,7 @@ def full_chain(problem: Problem, past: dict, calls: int) -> Estimate:
     """
     weight = past["ddpm_best"].setting["data_weight"]
     sigmas = schedule.schedule_grid(problem.levels, min(calls, len(problem.levels)))
-    return _reverse_from_noise(problem, sigmas, ddpm_split, weight, "chain")
+    return _reverse_from_noise(problem, sigmas, ddpm_split, _data(problem, weight), "chain")
 
 
 def mean_of_chains(problem: Problem, past: dict, samples: int, calls: int, zeta: float, data_weight: float) -> Estimate:
@@ -184,7 +188,7 @@ def restart_at(
     grid = schedule.few_step_grid(level.double().cpu().numpy(), calls)
     with Stopwatch(len(seen.y)) as watch:
         x = restart(begin.x, begin.error, level, noise(begin.x))
-        rectify = proximal(seen.op, seen.y, seen.sigma_y, data_weight)
+        rectify = _data(problem, data_weight)
         split = partial(zeta_split, zeta=zeta)
         end = last(reverse(begin.denoise or problem.denoise, x, grid, split=split, rectify=rectify, noise=noise))
     return Estimate(end.x0, watch.seconds, nfe=end.nfe, denoise=begin.denoise).after(begin)
@@ -196,6 +200,13 @@ def mean_of_restarts(problem: Problem, past: dict, start: str, scale: float, cal
     level = start_level(problem, begin, scale)
     runs = [restart_at(problem, begin, level, calls, data_weight, OWN, zeta=1.0, purpose=f"restart-{k}") for k in range(samples)]
     return Estimate(torch.stack([run.x for run in runs]).mean(0)).after(*runs)
+
+
+def guided_chain(problem: Problem, guide: Estimate, calls: int, data_weight: float, gamma: float) -> Estimate:
+    """The chain from pure noise (zeta = 1) drawn towards another restoration, the more the noisier the level."""
+    sigmas = schedule.schedule_grid(problem.levels, calls)
+    rectify = towards(guide.x, guide.error, gamma, _data(problem, data_weight))
+    return _reverse_from_noise(problem, sigmas, partial(zeta_split, zeta=1.0), rectify, "guided").after(guide)
 
 
 def blended(problem: Problem, past: dict, weights: dict[str, float], share: float) -> Estimate:

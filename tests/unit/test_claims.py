@@ -143,3 +143,21 @@ def test_claims_about_methods_that_did_not_run_are_left_out():
 def test_claims_are_plain_json_without_nan():
     text = json.dumps(judge(rows(**RIVALS, hybrid=0.9, restart_cheap=0.0, dip_oracle=0.1, ddpm_1000=0.2)), allow_nan=False)
     assert len(json.loads(text)) == 6
+
+
+def swept(shares: dict[str, tuple[float, float]]) -> pd.DataFrame:
+    """{task: shares of images near their best at kappa 1 and 2}"""
+    return pd.DataFrame(
+        [{"task": t, "value": v, "near_best": n} for t, near in shares.items() for v, n in zip((1.0, 2.0), near, strict=True)]
+    )
+
+
+@pytest.mark.parametrize(("shares", "value", "holds"), [((1.0, 0.9), 0.95, True), ((1.0, 0.8), 0.9, False)])
+def test_the_start_rule_is_judged_at_its_own_scale_and_over_tasks(shares, value, holds):
+    table = swept({"a": (shares[0], 0.1), "b": (shares[1], 0.2)})
+    claim = claims.start_rule(table, 1.0)["start_rule_share"]
+    assert (claim["value"], claim["lo"], claim["hi"], claim["holds"]) == (value, min(shares), max(shares), holds)
+
+
+def test_a_start_rule_that_was_not_swept_is_not_judged():
+    assert claims.start_rule(swept({"a": (1.0, 1.0)}), 1.5) == {}

@@ -125,6 +125,8 @@ def test_pixels_that_are_not_numbers_are_a_user_error(paths):
 def test_summarise_gathers_all_tasks_and_judges_the_claims(paths):
     for task in TASKS:
         evaluate.run(config(evaluate), paths, task)
+    swept = pd.DataFrame({"task": ["sr4"] * 2, "series": "restart", "value": [1.0, 2.0], "psnr": 27.0, "near_best": [0.75, 1.0]})
+    artifacts.write_table(paths.ablation("start_scale", "csv"), swept)
     summarise.run(config(summarise), paths)
     summary = json.loads(paths.summary.read_text())
     assert list(summary) == list(TASKS)
@@ -138,6 +140,7 @@ def test_summarise_gathers_all_tasks_and_judges_the_claims(paths):
     assert claims["hybrid_gain_db_denoise25"]["goal"] == 0.3
     assert claims["hybrid_gain_db_sr4"]["holds"]
     assert claims["hybrid_gain_db_sr4"]["rival"] == "ddpm_mean"
+    assert claims["start_rule_share"]["value"] == 0.75  # of the rule's own scale, hybrid.start_scale
     assert claims["hybrid_time_ratio_ddpm_1000_sr4"]["value"] == 0.05
     assert claims["hybrid_time_ratio_ddpm_best_sr4"]["value"] == 1.0
     assert "ddpm_1000" in paths.results_table.read_text()

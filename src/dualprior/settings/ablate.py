@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dualprior.settings.base import Count, Positive, Section
+from dualprior.settings.base import Count, Number, Positive, Section
 
 
 class Ablate(Section):
@@ -16,4 +16,5 @@ class Ablate(Section):
     samples: Annotated[tuple[Count, ...], Field(min_length=2)]
     data_weight: Annotated[tuple[Positive, ...], Field(min_length=2)]
     start_kind: Annotated[tuple[Literal["dip", "input", "pinv", "bicubic", "blurred", "one_step"], ...], Field(min_length=2)]
+    gamma: Annotated[tuple[Annotated[Number, Field(ge=0, le=1)], ...], Field(min_length=2)]
     left_out: Annotated[tuple[Literal["nothing", "one call", "chains", "restarts", "DIP", "coupled", "adapted"], ...], Field(min_length=2)]

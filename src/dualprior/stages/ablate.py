@@ -5,7 +5,7 @@ Everything not varied keeps the value that stage restore chose on validation ima
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,7 +19,7 @@ from dualprior import restorers as r
 from dualprior.images import pixels_01, to_01, to_unit
 from dualprior.methods import CHEAP_STARTS, PARTS, SOURCES, cheap_starts
 from dualprior.pretrained import Pretrained
-from dualprior.problem import Estimate, Problem, rmse
+from dualprior.problem import Estimate, Problem
 from dualprior.settings.ablate import Ablate
 from dualprior.settings.evaluate import Evaluate
 from dualprior.settings.restore import Restore
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 PARAMS = ("ablate", "evaluate", "restore", "tasks")
 
+GUIDED_CALLS = 20  # of the guided chain
 NEAR_DB = 0.1  # column near_best: share of the images for which a value is this near to the best one of its series
 
 
@@ -84,7 +85,7 @@ def _bench(paths: Paths, name: str, task: Task, seed: int, model: Pretrained) ->
     clean_val = to_unit(artifacts.read_array(paths.val)).to(where)
     choices = artifacts.read_json(paths.restored_info(name))["choices"]
     chosen = choices["restart_dip"]
-    start = _calibrated(r.dip_stopped, test, val, clean_val)
+    start = problem.calibrated(r.dip_stopped, test, val, clean_val)
     return Bench(
         test,
         start,
@@ -96,15 +97,6 @@ def _bench(paths: Paths, name: str, task: Task, seed: int, model: Pretrained) ->
         choices,
         artifacts.read_tensors(paths.restored(name)),
     )
-
-
-def _calibrated(run: Callable[..., Estimate], test: Problem, val: Problem, clean_val: torch.Tensor, **setting) -> Estimate:
-    """An estimate on the test images; its error is the judges' estimate or else the RMSE seen on validation images."""
-    estimate = run(test, {}, **setting)
-    if estimate.error is not None:
-        return estimate
-    spread = rmse(run(val, {}, **setting).x, clean_val).square().mean().sqrt()
-    return replace(estimate, error=spread.expand(len(estimate.x)))
 
 
 def _restart(bench: Bench, start: Estimate, calls: int | None = None, weight: float | None = None) -> Estimate:
@@ -136,6 +128,13 @@ def _samples(bench: Bench, values) -> Iterator[Row]:
         yield Row(value, "mean of restarts", r.mean_of_restarts(bench.problem, {setting["start"]: bench.start}, **setting, samples=value))
 
 
+def _gamma(bench: Bench, values) -> Iterator[Row]:
+    """Guidance of a chain from pure noise by the stopped DIP; gamma = 0 is the chain alone."""
+    best = bench.choices["ddpm_best"]
+    for value in values:
+        yield Row(value, "guided chain", r.guided_chain(bench.problem, bench.start, GUIDED_CALLS, best["data_weight"], value))
+
+
 def _left_out(bench: Bench, values) -> Iterator[Row]:
     """The blend with one of its sources taken away, weights learned anew on validation images; without the last restart."""
     for value in values:
@@ -149,7 +148,7 @@ def _dip_steps(bench: Bench, values) -> Iterator[Row]:
     """The snapshot nearest to each number of fit steps, as it is and restarted."""
     steps = bench.problem.fits.steps
     for step in sorted({min(steps, key=lambda s: abs(s - value)) for value in values}):
-        start = _calibrated(r.dip_at, bench.problem, bench.val, bench.clean_val, step=step)
+        start = problem.calibrated(r.dip_at, bench.problem, bench.val, bench.clean_val, step=step)
         yield Row(step, "DIP", start)
         yield Row(step, "restart", _restart(bench, start))
 
@@ -184,10 +183,10 @@ def _start(bench: Bench, kind: str) -> Estimate | None:
     if kind == "dip":
         return bench.start
     if kind == "one_step":
-        return _calibrated(partial(_one_step, bench.choices), bench.problem, bench.val, bench.clean_val, **bench.choices[kind])
+        return problem.calibrated(partial(_one_step, bench.choices), bench.problem, bench.val, bench.clean_val, **bench.choices[kind])
     if kind not in cheap_starts(bench.problem):
         return None
-    return _calibrated(CHEAP_STARTS[kind].run, bench.problem, bench.val, bench.clean_val, **bench.choices.get(kind, {}))
+    return problem.calibrated(CHEAP_STARTS[kind].run, bench.problem, bench.val, bench.clean_val, **bench.choices.get(kind, {}))
 
 
 def _one_step(choices: dict, given: Problem, past: dict, start: str, level: float) -> Estimate:
@@ -203,5 +202,6 @@ KNOBS = {
     "samples": _samples,
     "data_weight": _data_weight,
     "start_kind": _start_kind,
+    "gamma": _gamma,
     "left_out": _left_out,
 }
