@@ -85,7 +85,7 @@ def ablate(knob: KnobName) -> None:
 
 @app.command()
 def audit() -> None:
-    """Run protocols that see the clean image beside the same without."""
+    """Run broken protocols of public solutions beside the same mended."""
     _run_stage("audit")
 
 

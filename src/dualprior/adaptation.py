@@ -80,12 +80,14 @@ def adapt(
     for step in range(steps + 1):
         if step % every == 0 or step == steps:
             with torch.no_grad():
-                yield AdaptStep(step, [gain.detach().clone() for gain in gains], adapted(y, sigma))
+                output = adapted(y, sigma)
+            yield AdaptStep(step, [gain.detach().clone() for gain in gains], output)
         if step == steps:
             return
         omega = sigma * noise(y)
         with torch.enable_grad():
             residual = adapted(y + alpha * omega, level) - (y - omega / alpha)
-            residual.square().mean((1, 2, 3)).sum().backward()
+            slopes = torch.autograd.grad(residual.square().mean((1, 2, 3)).sum(), gains)
+        for gain, slope in zip(gains, slopes, strict=True):
+            gain.grad = slope
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)

@@ -1,8 +1,8 @@
 """The claims of the experiment, judged from per-image rows: a value, its interval, the goal, and whether it holds.
 
 A claim that fails says so: `holds` is false and `reading` tells why. "Hybrid" is judged against the strongest of its
-named rivals, the one with the best mean on the same test images. The cheap controls, which do what the hybrids do
-without a DIP, are opponents of their own: the stronger of them is judged in a separate claim.
+named rivals, the one with the best mean on the same test images. The controls do what the hybrids do, restart, average,
+guide, blend, adapt the denoiser to the image, but without a DIP: the strongest is judged in a separate claim.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,10 @@ from dualprior.metrics import ORACLE, by_image
 
 HYBRID, STOPPED = "hybrid", "dip_stopped"
 RIVALS = (STOPPED, "ddpm_best", "ddpm_mean", "one_step")
-CONTROLS = ("restart_cheap", "restart_cheap_mean", "fused_cheap", "blend_cheap", "restart_blend_cheap")
+CONTROLS = (
+    "restart_cheap", "restart_cheap_mean", "guided_cheap_mean", "fused_cheap", "blend_cheap", "restart_blend_cheap",
+    "adapted", "restart_adapted", "blend_adapted", "restart_blend_adapted",
+)  # fmt: skip
 
 # Goals of the project as (denoising tasks, all others). That 0.3 dB is in both is meant: less is to be gained in
 # denoising, where one network call is near-optimal; more may be lost by stopping elsewhere, where the error is

@@ -41,10 +41,15 @@ def learn_weights(restored: Mapping[str, Tensor], clean: Tensor) -> dict[str, fl
 
     restored: {name: [n, C, H, W]}; clean: validation images [n, C, H, W].
     """
-    errors = np.stack([(x.clamp(-1, 1) - clean).flatten(1).double().cpu().numpy() for x in restored.values()], axis=1)
-    weights = simplex_weights(errors @ errors.transpose(0, 2, 1) / errors.shape[-1])
-    kept = {name: weight for name, weight in zip(restored, weights.tolist(), strict=True) if weight >= SMALLEST_WEIGHT}
-    rounded = {name: round(weight / sum(kept.values()), 2) for name, weight in kept.items()}
+    names = list(restored)
+    errors = np.stack([(x - clean).flatten(1).double().cpu().numpy() for x in restored.values()], axis=1)
+    grams = errors @ errors.transpose(0, 2, 1) / errors.shape[-1]
+    weights = simplex_weights(grams)
+    while weights.min() < SMALLEST_WEIGHT:  # the lightest goes, the others are weighed anew
+        kept = np.delete(np.arange(len(names)), weights.argmin())
+        names, grams = [names[k] for k in kept], grams[:, kept][:, :, kept]
+        weights = simplex_weights(grams)
+    rounded = {name: round(weight, 2) for name, weight in zip(names, weights.tolist(), strict=True)}
     rest = 1 - sum(rounded.values())
     largest = max(rounded, key=rounded.__getitem__)
     return rounded | {largest: round(rounded[largest] + rest, 2)}

@@ -46,6 +46,8 @@ def catalogue(problem: Problem, restore: Restore, hybrid: Hybrid, coupled: Coupl
     swept = {"scale": list(restore.restart.scales), "calls": list(restore.restart.calls), "data_weight": [hybrid.data_weight]}
     one = {"scale": [hybrid.start_scale], "calls": [hybrid.calls], "data_weight": [hybrid.data_weight]}
     several = {**one, "calls": [hybrid.sample_calls]}
+    guided = {"calls": [hybrid.guided_calls], "data_weight": [hybrid.data_weight], "gamma": [hybrid.gamma]}
+    mean_of_guided = partial(r.mean_of_guided, samples=hybrid.samples)
     mean_of_restarts = partial(r.mean_of_restarts, samples=hybrid.samples)
     cheap = cheap_starts(problem)
     blend = {"second": [*DDPM_ALONE, "restart_cheap"], "weight": [k / 20 for k in range(21)]}
@@ -72,11 +74,15 @@ def catalogue(problem: Problem, restore: Restore, hybrid: Hybrid, coupled: Coupl
             "restart, cheap start", partial(r.restarted, asked_by="restore.restart.scales"), [{"start": [*cheap, "one_step"], **swept}]
         ),
         "restart_cheap_mean": Method("mean of restarts, cheap start", mean_of_restarts, [{"start": [*cheap, "one_step"], **several}]),
+        "guided_cheap_mean": Method(
+            "mean of chains, cheap guide", mean_of_guided, [{"start": [*cheap, "one_step", "restart_cheap"], **guided}]
+        ),
         "fused_cheap": Method("cheap restart + DDPM", r.fused, [{"first": ["restart_cheap"], **blend}]),
         "blend_cheap": Method("blend without DIP", r.blended, [], learn=partial(_learn_blend, CHEAP_PARTS)),
         "restart_blend_cheap": Method("restart, blend without DIP", r.restarted, [{"start": ["blend_cheap"], **one}]),
         "restart_dip": Method("restart, DIP start", r.restarted, [{"start": ["dip_stopped"], **one}]),
         "restart_dip_mean": Method("mean of restarts, DIP start", mean_of_restarts, [{"start": ["dip_stopped"], **several}]),
+        "guided_dip_mean": Method("mean of chains, DIP guide", mean_of_guided, [{"start": ["dip_stopped"], **guided}]),
         "coupled": Method("DIP pulled by D", partial(r.coupled, settings=coupled), [{"step": r.coupled_steps(coupled)}]),
         "restart_coupled": Method("restart, coupled start", r.restarted, [{"start": ["coupled"], **one}]),
         "fused": Method("DIP + DDPM", r.fused, [{"first": ["dip_stopped"], **blend}]),
@@ -84,19 +90,27 @@ def catalogue(problem: Problem, restore: Restore, hybrid: Hybrid, coupled: Coupl
     if isinstance(op, Identity):
         methods["adapted"] = Method("D fitted to y", partial(r.adapted, settings=hybrid.adapt), [{}])
         methods["restart_adapted"] = Method("restart, adapted start", r.restarted, [{"start": ["adapted"], **one}])
+        no_dip = (*CHEAP_PARTS, *ADAPTED["adapted"])
+        methods["blend_adapted"] = Method("blend without DIP, D adapted", r.blended, [], learn=partial(_learn_blend, no_dip))
+        methods["restart_blend_adapted"] = Method("restart, that blend", r.restarted, [{"start": ["blend_adapted"], **one}])
     parts = [name for name in PARTS if name in methods]
     methods["blend"] = Method("blend of both priors", r.blended, [], learn=partial(_learn_blend, parts))
     return methods | {"hybrid": Method("hybrid: restart, blended start", r.restarted, [{"start": ["blend"], **one}])}
 
 
 # What is blended, by where it comes from. The adapted ones are last, so that their denoiser goes on.
-CHEAP = {"one call": ("one_step",), "chains": ("ddpm_mean",), "restarts": ("restart_cheap", "restart_cheap_mean")}
-DIP = {"DIP": ("dip_stopped", "restart_dip", "restart_dip_mean"), "coupled": ("restart_coupled",)}
-ADAPTED = {"adapted": ("adapted", "restart_adapted")}  # of denoising
+CHEAP = {
+    "one call": ("one_step",),
+    "chains": ("ddpm_mean",),
+    "restarts": ("restart_cheap", "restart_cheap_mean"),
+    "guided": ("guided_cheap_mean",),
+}
+DIP = {"DIP": ("dip_stopped", "restart_dip", "restart_dip_mean", "guided_dip_mean", "restart_coupled"), "coupled": ("restart_coupled",)}
+ADAPTED = {"adapted": ("adapted", "restart_adapted")}  # of denoising; no DIP, though fitted to the image like one
 SOURCES = {**CHEAP, **DIP, **ADAPTED}
 CHEAP_PARTS = tuple(itertools.chain(*CHEAP.values()))
-PARTS = tuple(itertools.chain(*SOURCES.values()))
-HYBRIDS = ("restart_dip", "restart_dip_mean", "coupled", "restart_coupled", "fused", *ADAPTED["adapted"], "blend", "hybrid")
+PARTS = tuple(dict.fromkeys(itertools.chain(*SOURCES.values())))
+HYBRIDS = ("restart_dip", "restart_dip_mean", "guided_dip_mean", "coupled", "restart_coupled", "fused", "blend", "hybrid")
 
 
 def _learn_blend(parts: Sequence[str], past: dict[str, Estimate], clean: Tensor) -> dict:

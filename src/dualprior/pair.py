@@ -38,6 +38,11 @@ def error_of(judges: Witness) -> Callable[[Seen], Tensor]:
     return lambda now: judges.estimate([now.companions["first"], now.companions["second"]])
 
 
+def rmse(estimate: Tensor, sigma_y: float) -> Tensor:
+    """The root of an estimated squared error, which may dip below zero."""
+    return estimate.clamp(min=(0.1 * sigma_y) ** 2 + 1e-4).sqrt()
+
+
 def stopped_by(judges: Witness, patience: int | None) -> LeastEstimate:
     """The rule that stops a pair at the least estimated error; patience in steps, None for the whole fit."""
     return LeastEstimate(error_of(judges), patience)

@@ -157,7 +157,8 @@ def dip_stopped(problem: Problem, past: dict) -> Estimate:
 def restarted(problem: Problem, past: dict, start: str, scale: float, calls: int, data_weight: float, asked_by: str = OWN) -> Estimate:
     """Variance-matched restart at level scale * predicted error, then few deterministic steps.
 
-    With scale < 1 nothing is added and the start's error is understated on purpose: its errors are not white.
+    With scale <= 1 nothing is added: the start is taken to be at the level of its own error, or, below 1, at less, as
+    its errors are not white.
     """
     begin = past[start]
     return restart_at(problem, begin, start_level(problem, begin, scale), calls, data_weight, asked_by)
@@ -198,15 +199,21 @@ def mean_of_restarts(problem: Problem, past: dict, start: str, scale: float, cal
     """The mean of several restarts in which all of every step's noise is fresh (zeta = 1)."""
     begin = past[start]
     level = start_level(problem, begin, scale)
-    runs = [restart_at(problem, begin, level, calls, data_weight, OWN, zeta=1.0, purpose=f"restart-{k}") for k in range(samples)]
+    runs = [restart_at(problem, begin, level, calls, data_weight, OWN, zeta=1.0, purpose=f"restart-{start}-{k}") for k in range(samples)]
     return Estimate(torch.stack([run.x for run in runs]).mean(0)).after(*runs)
 
 
-def guided_chain(problem: Problem, guide: Estimate, calls: int, data_weight: float, gamma: float) -> Estimate:
+def guided_chain(problem: Problem, guide: Estimate, calls: int, data_weight: float, gamma: float, purpose: str = "guided") -> Estimate:
     """The chain from pure noise (zeta = 1) drawn towards another restoration, the more the noisier the level."""
     sigmas = schedule.schedule_grid(problem.levels, calls)
     rectify = towards(guide.x, guide.error, gamma, _data(problem, data_weight))
-    return _reverse_from_noise(problem, sigmas, partial(zeta_split, zeta=1.0), rectify, "guided").after(guide)
+    return _reverse_from_noise(problem, sigmas, partial(zeta_split, zeta=1.0), rectify, purpose).after(guide)
+
+
+def mean_of_guided(problem: Problem, past: dict, start: str, calls: int, data_weight: float, gamma: float, samples: int) -> Estimate:
+    """The mean of several chains guided by one restoration."""
+    runs = [guided_chain(problem, past[start], calls, data_weight, gamma, f"guided-{start}-{k}") for k in range(samples)]
+    return Estimate(torch.stack([run.x for run in runs]).mean(0)).after(*runs)
 
 
 def blended(problem: Problem, past: dict, weights: dict[str, float], share: float) -> Estimate:
@@ -243,9 +250,10 @@ def adapted(problem: Problem, past: dict, settings: Adapt) -> Estimate:
         gains = [torch.stack(each)[at, torch.arange(count, device=at.device)] for each in zip(*looks, strict=True)]
         denoise = with_gains(problem.denoise, gains)
         x = denoise(seen.y, seen.sigma_y)
-    error = rule.pick.score.clamp(min=(0.1 * seen.sigma_y) ** 2).sqrt()
-    calls = 2 * (3 * now.step + len(looks)) + 1  # a backward pass counts as two calls
-    return Estimate(x, watch.seconds, nfe=calls, error=error, denoise=denoise)
+    run = 2 * (2 * now.step + len(looks))  # both of the pair; a backward pass, the weights being frozen, counts as one call
+    paid = float(rule.pick.known.float().mean()) / max(now.step, 1)  # up to where the rule was sure, as for a DIP
+    error = pair.rmse(rule.pick.score, seen.sigma_y)
+    return Estimate(x, paid * watch.seconds, nfe=round(paid * run) + 1, error=error, denoise=denoise)
 
 
 def fused(problem: Problem, past: dict, first: str, second: str, weight: float) -> Estimate:
@@ -257,9 +265,9 @@ def fused(problem: Problem, past: dict, first: str, second: str, weight: float) 
 def coupled(problem: Problem, past: dict, step: int, settings: CoupledSettings) -> Estimate:
     """DIP regularised by the denoiser (RED: Romano et al. 2017; DeepRED: Mataev et al. 2019), stopped at `step`.
 
-    min over theta of ||A f - y||^2 / m + beta ||f - sg D(f_avg; s)||^2 / d: the denoiser sees the running average of
-    the output with no noise added, its target is refreshed every few steps, and s follows down the error that the
-    plain fit has at that step on validation images.
+    min over theta of the data term (`data_term`, a mean over its values) + beta ||f - sg D(f_avg; s)||^2 / d: the
+    denoiser sees the running average of the output with no noise added, its target is refreshed every few steps, and s
+    follows down the error that the plain fit has at that step on validation images.
     """
     if "coupled" not in problem.memo:
         problem.memo["coupled"] = _coupled_fit(problem, settings)

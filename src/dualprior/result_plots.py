@@ -15,14 +15,12 @@ HYBRID, DIFFUSION, DIP, OTHER = "hybrids", "diffusion alone", "DIP alone", "othe
 PALETTE = {HYBRID: "#8b1a1a", DIFFUSION: "#0072b2", DIP: "#e69f00", OTHER: "#8c8c8c"}
 MARKERS = {HYBRID: "D", DIFFUSION: "o", DIP: "s", OTHER: "v"}
 # Those of the catalogue, which lies above this layer: a test holds the two equal.
-HYBRIDS = (
-    "restart_dip", "restart_dip_mean", "coupled", "restart_coupled", "fused", "adapted", "restart_adapted", "blend", "hybrid",
-)  # fmt: skip
+HYBRIDS = ("restart_dip", "restart_dip_mean", "guided_dip_mean", "coupled", "restart_coupled", "fused", "blend", "hybrid")
 FRONT_RANGE_DB = 6.0  # quality_time leaves out methods this far below the best
 
 
 def family(method: str) -> str:
-    """Which prior a method of the catalogue uses: a key of `PALETTE`. Cheap controls and baselines are "other"."""
+    """Which prior a method of the catalogue uses: a key of `PALETTE`. Controls and baselines are "other"."""
     if method in HYBRIDS:
         return HYBRID
     if method == "one_step" or method.startswith("ddpm"):

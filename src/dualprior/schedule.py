@@ -74,7 +74,7 @@ def few_step_grid(start: float | np.ndarray, calls: int, end: float = 0.02, rho:
     """
     start = np.asarray(start, dtype=np.float64)
     if (start <= 0).any():
-        raise UserError(f"a start level of {start.min():g} is not above 0; raise hybrid.start_scales in params.yaml")
+        raise UserError(f"a start level of {start.min():g} is not above 0; give one above 0")
     end = np.minimum(end, start / 4)
     ramp = np.linspace(0, 1, calls).reshape(-1, *[1] * start.ndim)
     levels = (start ** (1 / rho) + ramp * (end ** (1 / rho) - start ** (1 / rho))) ** rho

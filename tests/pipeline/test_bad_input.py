@@ -55,7 +55,7 @@ def test_no_parameters_at_all(cli, little):
     ("arguments", "message"),
     [
         ("degrade sr8", "degrade knows no 'sr8'; choose one of denoise25, denoise50, sr4,"),
-        ("ablate colour", "ablate knows no 'colour'; choose one of start_level, dip_steps,"),
+        ("ablate colour", "ablate knows no 'colour'; choose one of start_level, start_scale,"),
         ("profile huge", "profile 'huge' does not exist; choose one of default, gpu, smoke"),
         ("degrade", "Missing argument 'TASK'"),
         ("restor sr4", "No such command 'restor'"),

@@ -212,11 +212,19 @@ def test_only_what_chooses_weights_sees_clean_validation_images_besides():
     assert {stage.name for stage in STAGES if stage.pipeline == STOPPING and "data/val.npy" in stage.deps} == {"measure", "guide", "judge"}
 
 
-def test_ablation_lists_the_files_of_its_tasks():
-    for stage in of("ablate"):
-        for task in PARAMS.ablate.tasks:
-            for file in ("measurements/{}.safetensors", "dip/{}.safetensors", "dip/{}.json", "restored/{}.safetensors", "restored/{}.json"):
-                assert f"data/{file.format(task)}" in stage.deps, "add the task's files to ablate in dvc.yaml"
+FITTED = ("measurements/{}.safetensors", "dip/{}.safetensors", "dip/{}.json")
+
+
+@pytest.mark.parametrize(("name", "files"), [("ablate", (*FITTED, "restored/{}.safetensors", "restored/{}.json")), ("audit", FITTED)])
+def test_a_stage_over_some_tasks_lists_the_files_of_just_those(name, files):
+    for stage in of(name):
+        expected = {f"data/{file.format(task)}" for task in getattr(PARAMS, name).tasks for file in files}
+        listed = {dep for dep in stage.deps if dep.startswith(("data/measurements/", "data/dip/", "data/restored/"))}
+        assert listed == expected, f"list the files of {name}.tasks in dvc.yaml"
+
+
+def test_nothing_builds_on_the_leak_audit():
+    assert not [stage.id for stage in STAGES for dep in stage.deps if "leak_audit" in dep]
 
 
 def test_summary_lists_the_rows_of_every_task():

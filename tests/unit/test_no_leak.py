@@ -8,6 +8,7 @@ import torch
 from dualprior import artifacts
 from dualprior.config import Config
 from dualprior.images import to_uint8
+from dualprior.methods import PARTS
 from dualprior.paths import Paths
 from dualprior.stages import degrade, fit_dip, restore, train_ddpm
 
@@ -52,14 +53,17 @@ def test_fitting_and_restoring_need_no_clean_test_image(done, task):
     assert not done.test.exists()
     images = artifacts.read_tensors(done.restored(task))
     few = PARAMS.restore.full.images
-    assert {name: len(x) for name, x in images.items()} == {name: few if name == "ddpm_1000" else SIZES["test"] for name in images}
+    of_val = {name for name in images if name.startswith("val_")}
+    counts = {name: SIZES["val"] if name in of_val else few if name == "ddpm_1000" else SIZES["test"] for name in images}
+    assert {name: len(x) for name, x in images.items()} == counts
+    assert {name.removeprefix("val_") for name in of_val} == set(PARTS) & set(images)
     assert all(torch.isfinite(x).all() for x in images.values())
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_every_restored_method_says_what_it_cost(done, task):
     methods = artifacts.read_json(done.restored_info(task))["methods"]
-    assert methods.keys() == artifacts.read_tensors(done.restored(task)).keys()
+    assert methods.keys() == {name for name in artifacts.read_tensors(done.restored(task)) if not name.startswith("val_")}
     assert methods["hybrid"]["nfe"] >= 1
     assert methods["dip_stopped"]["seconds"] > 0
 

@@ -34,6 +34,7 @@ PROCEDURES = {
     "dip_at": lambda p: r.dip_at(p, {}, 4),
     "restarted": lambda p: r.restarted(p, {"dip": dip_start(p)}, **RESTART),
     "coupled": lambda p: r.coupled(p, {}, 9, tiny.COUPLED),
+    "mean_of_guided": lambda p: r.mean_of_guided(p, {"dip": dip_start(p)}, "dip", 3, 1.0, 0.5, samples=2),
     "mean_of_restarts": lambda p: r.mean_of_restarts(p, {"dip": dip_start(p)}, **RESTART, samples=3),
 }
 
@@ -75,6 +76,7 @@ def test_the_first_images_keep_the_error_estimated_for_them():
         ("mean_of_chains", 6),
         ("restarted", 2),
         ("mean_of_restarts", 6),
+        ("mean_of_guided", 6),
         ("dip_at", 0),
         ("blurred", 0),
     ],
@@ -204,7 +206,7 @@ def test_a_mean_of_restarts_is_the_mean_of_different_restarts():
     problem = tiny.problem("sr4", 2)
     past = {"dip": dip_start(problem)}
     level = r.start_level(problem, past["dip"], RESTART["scale"])
-    runs = [r.restart_at(problem, past["dip"], level, 2, 1.0, r.OWN, zeta=1.0, purpose=f"restart-{k}").x for k in range(3)]
+    runs = [r.restart_at(problem, past["dip"], level, 2, 1.0, r.OWN, zeta=1.0, purpose=f"restart-dip-{k}").x for k in range(3)]
     assert (runs[0] - runs[1]).abs().max() > 1e-3
     torch.testing.assert_close(r.mean_of_restarts(problem, past, **RESTART, samples=3).x, sum(runs) / 3)
 
@@ -232,6 +234,18 @@ def test_an_adapted_denoiser_gives_the_image_that_is_kept_and_goes_on_with_the_r
     assert (own.x - plain.x).abs().max() > 1e-3
     by_hand = r.restarted(replace(problem, denoise=kept.denoise), {"adapted": replace(kept, denoise=None)}, "adapted", **setting)
     torch.testing.assert_close(own.x, by_hand.x)
+
+
+def test_an_adaptation_counts_its_calls_as_they_are_made():
+    """Forward passes of a batch of 2n count twice an image, backward passes through frozen weights as much again."""
+    problem, made = tiny.problem("denoise50", 2), []
+    hook = problem.denoise.network.register_forward_hook(lambda *_: made.append(torch.is_grad_enabled()))
+    with torch.no_grad():
+        kept = r.adapted(problem, {}, ADAPT.model_copy(update={"patience": 100}))  # never decided: all of it is paid for
+    hook.remove()
+    trained, looked = sum(made), len(made) - sum(made) - 1  # the last call is for the image that is kept
+    assert trained == ADAPT.steps
+    assert kept.cost.nfe == 2 * (2 * trained + looked) + 1
 
 
 def test_an_adaptation_that_only_harms_is_stopped_before_its_first_step():

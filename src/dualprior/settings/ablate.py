@@ -6,6 +6,8 @@ from pydantic import Field
 
 from dualprior.settings.base import Count, Number, Positive, Section
 
+Source = Literal["nothing", "one call", "chains", "restarts", "guided", "DIP", "coupled", "adapted"]  # of methods.SOURCES
+
 
 class Ablate(Section):
     tasks: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -17,4 +19,5 @@ class Ablate(Section):
     data_weight: Annotated[tuple[Positive, ...], Field(min_length=2)]
     start_kind: Annotated[tuple[Literal["dip", "input", "pinv", "bicubic", "blurred", "one_step"], ...], Field(min_length=2)]
     gamma: Annotated[tuple[Annotated[Number, Field(ge=0, le=1)], ...], Field(min_length=2)]
-    left_out: Annotated[tuple[Literal["nothing", "one call", "chains", "restarts", "DIP", "coupled", "adapted"], ...], Field(min_length=2)]
+    guided_calls: Count
+    left_out: Annotated[tuple[Source, ...], Field(min_length=2)]

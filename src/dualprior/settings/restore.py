@@ -64,6 +64,8 @@ class Hybrid(Section):
     calls: Count
     samples: Annotated[Whole, Field(ge=2)]
     sample_calls: Count
+    guided_calls: Count
+    gamma: Annotated[Number, Field(ge=0, le=1)]
     data_weight: Positive
     adapt: Adapt
     coupled: Coupled

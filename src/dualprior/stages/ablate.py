@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 PARAMS = ("ablate", "evaluate", "restore", "tasks")
 
-GUIDED_CALLS = 20  # of the guided chain
 NEAR_DB = 0.1  # column near_best: share of the images for which a value is this near to the best one of its series
 
 
@@ -52,6 +51,7 @@ class Bench(NamedTuple):
     val: Problem
     clean_val: torch.Tensor
     choices: dict
+    guided_calls: int
     restored: dict[str, torch.Tensor]  # by stage restore, of test images; what is blended also of validation images
 
 
@@ -65,7 +65,7 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     model, clean = pretrained.load(paths, device.pick()), pixels_01(artifacts.read_array(paths.test))
     rows = []
     for name, task in tasks.items():
-        bench = _bench(paths, name, task, restore.seed, model)
+        bench = _bench(paths, name, task, restore.seed, model, settings.guided_calls)
         tried = [(row, metrics.psnr(clean, to_01(row.estimate.x))) for row in KNOBS[key](bench, getattr(settings, key))]
         for row, psnr in tried:
             mean, low, high = metrics.bootstrap_mean(psnr, judge.bootstrap, judge.confidence, judge.seed)
@@ -79,7 +79,7 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     artifacts.write_figure(paths.ablation(key, "png"), plots.ablation(table, key))
 
 
-def _bench(paths: Paths, name: str, task: Task, seed: int, model: Pretrained) -> Bench:
+def _bench(paths: Paths, name: str, task: Task, seed: int, model: Pretrained, guided_calls: int) -> Bench:
     where = device.pick()
     test, val = (problem.load(paths, name, task, split, seed, model, where) for split in ("test", "val"))
     clean_val = to_unit(artifacts.read_array(paths.val)).to(where)
@@ -132,14 +132,17 @@ def _gamma(bench: Bench, values) -> Iterator[Row]:
     """Guidance of a chain from pure noise by the stopped DIP; gamma = 0 is the chain alone."""
     best = bench.choices["ddpm_best"]
     for value in values:
-        yield Row(value, "guided chain", r.guided_chain(bench.problem, bench.start, GUIDED_CALLS, best["data_weight"], value))
+        yield Row(value, "guided chain", r.guided_chain(bench.problem, bench.start, bench.guided_calls, best["data_weight"], value))
 
 
 def _left_out(bench: Bench, values) -> Iterator[Row]:
     """The blend with one of its sources taken away, weights learned anew on validation images; without the last restart."""
+    present = [name for name in PARTS if f"val_{name}" in bench.restored]
     for value in values:
         gone = SOURCES.get(value, ())
-        parts = [name for name in PARTS if f"val_{name}" in bench.restored and name not in gone]
+        parts = [name for name in present if name not in gone]
+        if gone and parts == present:
+            continue
         weights = fusion.learn_weights({name: bench.restored[f"val_{name}"] for name in parts}, bench.clean_val.cpu())
         yield Row(value, "blend", Estimate(sum(weight * bench.restored[name] for name, weight in weights.items())))
 

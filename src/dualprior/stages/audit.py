@@ -1,7 +1,6 @@
-"""Stage: the leak audit. Protocols that see the clean image, beside the same with the leak closed.
+"""Stage: the leak audit. Broken protocols of public solutions, as found and mended, beside the stopped DIP.
 
-The only stage besides preparing, measuring and judging that reads clean test images: it does so on purpose, and nothing
-that it writes is ranked or built upon.
+Those that leak are given the clean test images, on purpose; nothing that this stage writes is ranked or built upon.
 """
 
 from __future__ import annotations
@@ -45,11 +44,13 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     for name, task in tasks.items():
         test, val = (problem.load(paths, name, task, split, restore.seed, model, where) for split in ("test", "val"))
         start = problem.calibrated(dip_stopped, test, val, clean_val)
+        stopped = metrics.psnr(pixels_01(clean), to_01(start.x)).mean()
         given = Given(test, start, to_unit(clean).to(where), Recipe.of(fitting.recipe(task.operator)), settings)
         for label, protocol in PROTOCOLS.items():
             found, mended = (metrics.psnr(pixels_01(clean), to_01(protocol.run(given, as_found))) for as_found in (True, False))
             gain, low, high = metrics.bootstrap_mean(found - mended, judge.bootstrap, judge.confidence, judge.seed)
-            numbers = {"as_found": found.mean(), "mended": mended.mean(), "faked_gain": gain, "gain_lo": low, "gain_hi": high}
+            numbers = {"dip_stopped": stopped, "as_found": found.mean(), "mended": mended.mean()}
+            numbers |= {"difference": gain, "difference_lo": low, "difference_hi": high}
             rows.append({"task": name, "protocol": label, "what is wrong": protocol.wrong, "leaks": protocol.leaks, **numbers})
             log.info("%s %s: %.2f dB as found, %.2f dB mended", name, label, found.mean(), mended.mean())
     table = pd.DataFrame(rows)

@@ -50,7 +50,7 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
         info[name] = {
             "stop_step": result.pick.step.tolist(),
             "decided_step": result.pick.known.tolist(),
-            "error": _rmse(result.pick.score, seen.sigma_y).tolist() if judges.unbiased else None,
+            "error": pair.rmse(result.pick.score, seen.sigma_y).tolist() if judges.unbiased else None,
             "seconds_per_step": result.seconds_per_step,
         }
         traces.append(pd.DataFrame(result.trace).assign(split=name))
@@ -60,11 +60,6 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     artifacts.write_json(paths.dip_info(key), info)
     columns = ["split", "image", "step", "loss", "error_estimate"]
     artifacts.write_table(paths.dip_trace(key), pd.concat(traces)[columns])
-
-
-def _rmse(estimate: Tensor, sigma_y: float) -> Tensor:
-    """The root of an estimate that may dip below zero."""
-    return estimate.clamp(min=(0.1 * sigma_y) ** 2 + 1e-4).sqrt()
 
 
 @dataclass
