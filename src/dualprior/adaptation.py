@@ -1,4 +1,4 @@
-"""The trained denoiser fitted to one noisy image: its own network as a Deep Image Prior that starts well.
+"""The trained denoiser fitted to one noisy image and stopped like a Deep Image Prior; there is no DIP in it.
 
 Only a gain and a shift per channel of every residual block are fitted, image by image, while the weights are shared
 (Mohan et al. 2021 tune the gains alone; Chung & Ye 2024 adapt a diffusion model to the measurement by low-rank

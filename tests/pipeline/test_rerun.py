@@ -2,8 +2,8 @@
 
 DVC and dvc.yaml are the real ones. The command line is replaced (no stage depends on it) by one that writes, for
 every output, a hash of all that the stage declares, so a chain of stages takes seconds. Stages of one matrix are
-alike, so the targets below stand for all; `summarise`, which needs them all, depends on what evaluate makes and on
-nothing else that is computed (test_contract).
+alike, so the targets below stand for all; `summarise`, which needs them all, depends on what evaluate and the sweep of
+the start rule make and on nothing else that is computed (test_contract).
 """
 
 import pytest

@@ -4,8 +4,12 @@ import pytest
 import tiny
 import torch
 
+from dualprior import dip, pair
 from dualprior.back_projection import data_term
 from dualprior.dip import data_loss
+from dualprior.seeding import ImageNoise
+from dualprior.stages import fit_dip
+from dualprior.witness import coupled_pair
 
 TASKS = ("denoise25", "sr4", "inpaint_random", "inpaint_box", "deblur")
 
@@ -43,3 +47,21 @@ def test_a_detail_that_the_blur_keeps_weighs_as_much_as_the_mean():
     plain, (carried, nothing) = data_loss(op, wave, zero), data_term(op, zero, "back_projection")
     assert plain.item() == pytest.approx(gain**2 * 0.5, rel=1e-3)
     assert data_loss(carried, wave, nothing).item() == pytest.approx(0.5, rel=1e-3)
+
+
+def test_stage_fit_dip_makes_the_chosen_residual_small():
+    """The loss of the first step, from the networks' own first output."""
+    seen, settings = tiny.problem("deblur", 2).seen, tiny.params().dip
+    losses = {}
+    for kind in ("least_squares", "back_projection"):
+        chosen = settings.model_copy(update={"data_term": kind, "steps": 1, "judge_every": 1, "input_noise": 0.0, "precision": "float32"})
+        judges = coupled_pair(seen.op, seen.y, seen.sigma_y, 0.5, ImageNoise(0, "witness", seen.names))
+        recipe = dip.Recipe.of(chosen.recipe("gaussian_blur"))
+        losses[kind] = [row["loss"] for row in fit_dip.fit(seen, judges, chosen, recipe, [1]).trace]
+        network = dip.build(recipe.kind, recipe.seed, pair.twins(seen.names), **recipe.network)
+        z = dip.network_input(recipe.seed, pair.twins(seen.names), recipe.network["input_channels"], seen.size, recipe.input_cell)
+        residual = seen.op.A(network(z).detach()) - judges.y
+        carried = seen.op.A_dagger(residual) if kind == "back_projection" else residual
+        expected = pair.mean(carried.square().mean((1, 2, 3)))
+        assert losses[kind] == pytest.approx(expected.tolist(), rel=1e-3)
+    assert losses["least_squares"] != pytest.approx(losses["back_projection"], rel=0.05)

@@ -86,17 +86,11 @@ def _bench(paths: Paths, name: str, task: Task, seed: int, model: Pretrained, gu
     choices = artifacts.read_json(paths.restored_info(name))["choices"]
     chosen = choices["restart_dip"]
     start = problem.calibrated(r.dip_stopped, test, val, clean_val)
+    restored = artifacts.read_tensors(paths.restored(name))
     return Bench(
-        test,
-        start,
-        chosen["scale"],
-        chosen["calls"],
-        chosen["data_weight"],
-        val,
-        clean_val,
-        choices,
-        artifacts.read_tensors(paths.restored(name)),
-    )
+        problem=test, start=start, scale=chosen["scale"], calls=chosen["calls"], data_weight=chosen["data_weight"], val=val,
+        clean_val=clean_val, choices=choices, guided_calls=guided_calls, restored=restored,
+    )  # fmt: skip
 
 
 def _restart(bench: Bench, start: Estimate, calls: int | None = None, weight: float | None = None) -> Estimate:
