@@ -274,8 +274,10 @@ def test_readme_takes_its_tables_from_the_metrics(cli, little):
     write_json(
         little / "metrics/claims.json", {"hybrid_gain_db_sr4": CLAIM, "hybrid_vs_control_db_sr4": CLAIM, "stopping_gap_sr4_db": CLAIM}
     )
-    stopping = ("gap_mean_db", "gap_p95_db", "fail_share", "split_price_db", "gap_sr4_db")
+    stopping = ("gap_mean_db", "gap_p95_db", "fail_share", "split_price_db", "split_price_same_cost_db", "gap_sr4_db")
     write_json(little / STOPPING / "metrics/claims.json", {f"stopping_{name}": CLAIM | {"rival_value": 1.0} for name in stopping})
+    rows = [f"sr4,{method},30.0,12\n" for method in ("restart_dip", "restart_cheap", "hybrid")]
+    (little / "metrics/per_image.csv").write_text("".join(["task,method,psnr,iterations\n", *rows]))
     (little / "metrics/results.md").write_text("| task | psnr |\n")
     assert "README.md is missing" in cli("readme").one_line()
     (little / "README.md").write_text(README)
@@ -288,7 +290,7 @@ def test_readme_takes_its_tables_from_the_metrics(cli, little):
     assert "| task | psnr |" in text
     assert "0 of 3 claims hold." in text
     assert "| hybrid_gain_db_sr4 " in text
-    assert "0 of 5 claims hold." in text
+    assert "0 of 6 claims hold." in text
     assert "| stopping_split_price_db " in text
     assert dag.mermaid(dag.read_stages(little)).strip() in text
     assert "| prepare | 1 | 2 | 300 |" in text
