@@ -87,7 +87,6 @@ def adapt(
         omega = sigma * noise(y)
         with torch.enable_grad():
             residual = adapted(y + alpha * omega, level) - (y - omega / alpha)
-            slopes = torch.autograd.grad(residual.square().mean((1, 2, 3)).sum(), gains)
-        for gain, slope in zip(gains, slopes, strict=True):
-            gain.grad = slope
+            residual.square().mean((1, 2, 3)).sum().backward(inputs=gains)
         optimizer.step()
+        optimizer.zero_grad()

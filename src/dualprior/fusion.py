@@ -12,6 +12,11 @@ from torch import Tensor
 SMALLEST_WEIGHT = 0.1  # what weighs less is left out, so that it need not be computed
 
 
+def weighted_mean(weights: Mapping[str, float], values: Mapping[str, Tensor]) -> Tensor:
+    """sum of weights[name] * values[name]; values may hold more."""
+    return sum(weight * values[name] for name, weight in weights.items())
+
+
 def simplex_weights(grams: np.ndarray) -> np.ndarray:
     """Weights >= 0 of sum 1 with the highest mean PSNR over images: [k].
 

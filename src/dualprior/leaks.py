@@ -14,7 +14,6 @@ from torch import Tensor
 
 from dualprior import dip, restorers, schedule
 from dualprior.consistency import lay_data, proximal
-from dualprior.ladder import noised
 from dualprior.operators import Identity
 from dualprior.problem import Estimate, Problem
 from dualprior.sampling import last, restart, reverse, zeta_split
@@ -47,8 +46,8 @@ def noised_targets(given: Given, as_found: bool) -> Tensor:
     frozen = torch.stack([noise(target) for _ in taus])
 
     def fitted(step: int) -> Tensor:
-        rung = torch.full((len(target),), min((step - 1) * settings.rungs // settings.steps, settings.rungs - 1), device=target.device)
-        return noised(target, taus[rung], frozen, rung)
+        rung = (step - 1) * settings.rungs // settings.steps
+        return target + taus[rung] * frozen[rung]
 
     for done in dip.fit_images(given.recipe, op, fitted, seen.names, seen.size, settings.steps, device=target.device):
         average = done.average

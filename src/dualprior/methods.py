@@ -98,7 +98,7 @@ def catalogue(problem: Problem, restore: Restore, hybrid: Hybrid, coupled: Coupl
     return methods | {"hybrid": Method("hybrid: restart, blended start", r.restarted, [{"start": ["blend"], **one}])}
 
 
-# What is blended, by where it comes from. The adapted ones are last, so that their denoiser goes on.
+# What is blended, by where it comes from.
 CHEAP = {
     "one call": ("one_step",),
     "chains": ("ddpm_mean",),
@@ -116,8 +116,7 @@ HYBRIDS = ("restart_dip", "restart_dip_mean", "guided_dip_mean", "coupled", "res
 def _learn_blend(parts: Sequence[str], past: dict[str, Estimate], clean: Tensor) -> dict:
     """Setting of `restorers.blended`: weights by validation images, and the blend's error as a share of the parts' own."""
     weights = fusion.learn_weights({name: past[name].x for name in parts}, clean)
-    x = sum(weight * past[name].x for name, weight in weights.items())
-    expected = sum(weight * past[name].error for name, weight in weights.items())
+    x, expected = (fusion.weighted_mean(weights, {name: getattr(past[name], of) for name in weights}) for of in ("x", "error"))
     share = float((rmse(x, clean).square().mean() / expected.square().mean()).sqrt())
     return {"weights": weights, "share": round(share, 4)}
 

@@ -15,6 +15,7 @@ from dualprior.adaptation import adapt, with_gains
 from dualprior.back_projection import data_term
 from dualprior.consistency import Rectify, lay_data, proximal
 from dualprior.device import Stopwatch
+from dualprior.fusion import weighted_mean
 from dualprior.noise_guidance import towards
 from dualprior.observation import Observation
 from dualprior.operators import BlockAverage, GaussianBlur, Identity, Mask
@@ -132,7 +133,11 @@ def full_chain(problem: Problem, past: dict, calls: int) -> Estimate:
 def mean_of_chains(problem: Problem, past: dict, samples: int, calls: int, zeta: float, data_weight: float) -> Estimate:
     """The mean of several independent chains: (1 + 1/K) times the least error instead of twice."""
     runs = [chain(problem, past, calls, zeta, data_weight, purpose=f"mean-{k}") for k in range(samples)]
-    return Estimate(torch.stack([r.x for r in runs]).mean(0)).after(*runs)
+    return _mean_of(runs)
+
+
+def _mean_of(runs: list[Estimate]) -> Estimate:
+    return Estimate(torch.stack([run.x for run in runs]).mean(0)).after(*runs)
 
 
 # --- Deep Image Prior alone ----------------------------------------------------------------------------------
@@ -200,7 +205,7 @@ def mean_of_restarts(problem: Problem, past: dict, start: str, scale: float, cal
     begin = past[start]
     level = start_level(problem, begin, scale)
     runs = [restart_at(problem, begin, level, calls, data_weight, OWN, zeta=1.0, purpose=f"restart-{start}-{k}") for k in range(samples)]
-    return Estimate(torch.stack([run.x for run in runs]).mean(0)).after(*runs)
+    return _mean_of(runs)
 
 
 def guided_chain(problem: Problem, guide: Estimate, calls: int, data_weight: float, gamma: float, purpose: str = "guided") -> Estimate:
@@ -213,16 +218,15 @@ def guided_chain(problem: Problem, guide: Estimate, calls: int, data_weight: flo
 def mean_of_guided(problem: Problem, past: dict, start: str, calls: int, data_weight: float, gamma: float, samples: int) -> Estimate:
     """The mean of several chains guided by one restoration."""
     runs = [guided_chain(problem, past[start], calls, data_weight, gamma, f"guided-{start}-{k}") for k in range(samples)]
-    return Estimate(torch.stack([run.x for run in runs]).mean(0)).after(*runs)
+    return _mean_of(runs)
 
 
 def blended(problem: Problem, past: dict, weights: dict[str, float], share: float) -> Estimate:
     """The weighted mean of several estimates; share: its error as a part of the weighted mean of theirs."""
     parts = {name: past[name] for name in weights}
-    error = share * sum(weight * parts[name].error for name, weight in weights.items())
-    adapted = [part.denoise for part in parts.values() if part.denoise is not None]
-    x = sum(weight * parts[name].x for name, weight in weights.items())
-    return Estimate(x, error=error, denoise=adapted[-1] if adapted else None).after(*parts.values())
+    x, error = (weighted_mean(weights, {name: getattr(part, of) for name, part in parts.items()}) for of in ("x", "error"))
+    adapted = next((part.denoise for part in parts.values() if part.denoise is not None), None)  # the same in all that have one
+    return Estimate(x, error=share * error, denoise=adapted).after(*parts.values())
 
 
 def adapted(problem: Problem, past: dict, settings: Adapt) -> Estimate:

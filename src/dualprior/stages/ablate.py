@@ -67,10 +67,12 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     for name, task in tasks.items():
         bench = _bench(paths, name, task, restore.seed, model, settings.guided_calls)
         tried = [(row, metrics.psnr(clean, to_01(row.estimate.x))) for row in KNOBS[key](bench, getattr(settings, key))]
+        best = {
+            series: np.max([psnr for row, psnr in tried if row.series == series], axis=0) for series in {row.series for row, _ in tried}
+        }
         for row, psnr in tried:
             mean, low, high = metrics.bootstrap_mean(psnr, judge.bootstrap, judge.confidence, judge.seed)
-            best = np.max([other for each, other in tried if each.series == row.series], axis=0)
-            near = float((psnr >= best - NEAR_DB).mean())
+            near = float((psnr >= best[row.series] - NEAR_DB).mean())
             numbers = {"psnr": mean, "psnr_lo": low, "psnr_hi": high, "near_best": near}
             rows.append({"task": name, "series": row.series, "value": row.value, **numbers})
     table = pd.DataFrame(rows)
@@ -138,7 +140,7 @@ def _left_out(bench: Bench, values) -> Iterator[Row]:
         if gone and parts == present:
             continue
         weights = fusion.learn_weights({name: bench.restored[f"val_{name}"] for name in parts}, bench.clean_val.cpu())
-        yield Row(value, "blend", Estimate(sum(weight * bench.restored[name] for name, weight in weights.items())))
+        yield Row(value, "blend", Estimate(fusion.weighted_mean(weights, bench.restored)))
 
 
 def _dip_steps(bench: Bench, values) -> Iterator[Row]:

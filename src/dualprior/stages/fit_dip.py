@@ -80,8 +80,11 @@ def fit(seen: Observation, judges: Witness, settings: DIP, recipe: dip.Recipe, s
     result, wanted = FitResult(rule.pick), set(snapshot_steps)
     with Stopwatch(count) as watch:
         for done in tqdm(steps, total=settings.steps, unit="step", mininterval=5, disable=None):
+            judged = done.step % settings.judge_every == 0 or done.step == settings.steps
+            if not judged and done.step not in wanted:
+                continue
             now = pair.show(done.step, done.output, done.average, done.loss)
-            if done.step % settings.judge_every == 0 or done.step == settings.steps:
+            if judged:
                 rule.update(now)
                 result.trace += _trace_rows(done.step, now.residual, rule.last)
             if done.step in wanted:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,7 +19,7 @@ from dualprior import artifacts, device, pretrained, problem
 from dualprior.dip import Recipe
 from dualprior.images import to_unit
 from dualprior.methods import PARTS, Method, catalogue
-from dualprior.problem import CoupledSettings, Estimate, Problem, mean_psnr, rmse
+from dualprior.problem import CoupledSettings, Estimate, Problem, mean_psnr
 from dualprior.settings.dip import DIP
 from dualprior.settings.restore import Coupled, Hybrid, Restore
 from dualprior.settings.tasks import Task
@@ -52,9 +52,9 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
             done[name] = method.run(few, done_val, **{k: v[0] for k, v in method.rounds[0].items()})
             continue
         best = choose(method, val, done_val, clean)
-        spread = rmse(best.x, clean).square().mean().sqrt()  # one number, from validation images
-        done_val[name] = _with_error(best, spread)
-        done[name] = _with_error(replace(method.run(test, done, **best.setting), setting=best.setting), spread)
+        expected = problem.spread(best.x, clean)  # one number, from validation images
+        done_val[name] = problem.with_error(best, expected)
+        done[name] = problem.with_error(replace(method.run(test, done, **best.setting), setting=best.setting), expected)
         log.info("%s: %s chose %s, %.2f dB on validation", key, name, best.setting or "nothing", mean_psnr(best.x, clean))
     _write(paths, key, settings.seed, catalogue(test, settings, hybrid, coupled), done, done_val)
 
@@ -66,7 +66,7 @@ def _warm_up(given: Problem) -> None:
 
 def coupled_settings(coupled: Coupled, dip: DIP, task: Task, val: Problem, clean: Tensor) -> CoupledSettings:
     """The DIP's settings with the denoiser's; the expected error at each snapshot comes from validation images."""
-    errors = [float(rmse(x, clean).square().mean().sqrt()) for x in val.fits.snapshots]
+    errors = [float(problem.spread(x, clean)) for x in val.fits.snapshots]
     expected = tuple(zip(val.fits.steps, errors, strict=True))
     recipe = Recipe.of(dip.recipe(task.operator))
     return CoupledSettings(**coupled.model_dump(), recipe=recipe, data_term=dip.data_term, expected_error=expected)
@@ -96,26 +96,11 @@ def _combinations(values: dict[str, list]) -> Iterator[dict]:
         yield dict(zip(values, row, strict=True))
 
 
-def _with_error(estimate: Estimate, spread: Tensor) -> Estimate:
-    """Keep the judges' own estimate; otherwise expect what was seen on validation images."""
-    if estimate.error is not None:
-        return estimate
-    return replace(estimate, error=spread.expand(len(estimate.x)))
-
-
 def _write(paths: Paths, key: str, seed: int, methods: dict[str, Method], done: dict[str, Estimate], done_val: dict[str, Estimate]) -> None:
     """The restored test images, and of what is blended the validation images too, for the ablation of the blend."""
     images = {name: e.x.float() for name, e in done.items()}
     images |= {f"val_{name}": done_val[name].x.float() for name in PARTS if name in done_val}
     artifacts.write_tensors(paths.restored(key), images)
-    rows = {
-        name: {
-            "label": methods[name].label,
-            "seconds": e.cost.seconds,
-            "nfe": e.cost.nfe,
-            "iterations": e.cost.iterations,
-        }
-        for name, e in done.items()
-    }
+    rows = {name: {"label": methods[name].label, **asdict(e.cost)} for name, e in done.items()}
     choices = {name: e.setting for name, e in done.items() if e.setting}
     artifacts.write_json(paths.restored_info(key), {"seed": seed, "methods": rows, "choices": choices})
