@@ -20,6 +20,8 @@ from dualprior.settings.ddpm import DDPM
 from dualprior.settings.dip import DIP
 from dualprior.settings.evaluate import Evaluate
 from dualprior.settings.generate import Generate
+from dualprior.settings.hybrid_study import HybridStudy
+from dualprior.settings.report import Report
 from dualprior.settings.restore import Hybrid, Restore
 from dualprior.settings.stopping_study import StoppingStudy
 from dualprior.settings.tasks import Measure, Task
@@ -49,31 +51,43 @@ class Params(Section):
         return self
 
 
-SCHEMAS = {".": Params, "studies/stopping": StoppingStudy}  # of the params.yaml in each pipeline's folder
+SCHEMAS = {  # of the params.yaml in each pipeline's folder
+    ".": Params,
+    "studies/hybrid": HybridStudy,
+    "studies/report": Report,
+    "studies/stopping": StoppingStudy,
+}
 KEYED = ("tasks",)  # sections read entry by entry only, so that a stage cannot come to depend on its neighbours' entries
 
 
 class Config:
     """The sections a stage declared, as attributes; `entry(section, name)` for one entry of a section. Remembers what was read.
 
-    params: of the default experiment, or of a study.
+    params: of the default experiment, or of a study; default: beside those of a study, the default experiment's.
     """
 
-    def __init__(self, params: Section, sections: tuple[str, ...]):
-        self._params = params
+    def __init__(self, params: Section, sections: tuple[str, ...], default: Section | None = None):
+        self._all = [params] if default is None else [params, default]
         self._sections = frozenset(sections)
         self._read: set[str] = set()
 
     def __getattr__(self, name: str):
-        if name.startswith("_") or name not in type(self._params).model_fields or name in KEYED:
+        if name.startswith("_") or name in KEYED:
             raise AttributeError(name)
+        params = self._holder(name)
         self._note(name)
-        return getattr(self._params, name)
+        return getattr(params, name)
+
+    def _holder(self, section: str) -> Section:
+        holder = next((params for params in self._all if section in type(params).model_fields), None)
+        if holder is None:
+            raise AttributeError(section)
+        return holder
 
     def entry(self, section: str, name: str) -> Section:
         """`name` of a section that maps names to entries; the stage declares "section.name" or the whole section."""
         self._note(section if section in self._sections else f"{section}.{name}")
-        entries = getattr(self._params, section)
+        entries = getattr(self._holder(section), section)
         if name not in entries:
             raise UserError(f"{section.removesuffix('s')} '{name}' is not in params.yaml; it has {', '.join(entries)}")
         return entries[name]
@@ -84,7 +98,7 @@ class Config:
     def task_names(self) -> tuple[str, ...]:
         """All tasks in the order of params.yaml; only for a stage that declares the whole section "tasks"."""
         self._note("tasks")
-        return tuple(self._params.tasks)
+        return tuple(self._holder("tasks").tasks)
 
     def unread(self) -> list[str]:
         """Declared sections that nothing has read: a change there would rerun the stage for nothing."""
@@ -139,6 +153,10 @@ def load_params(path: Path) -> Params:
 
 
 def load_config(root: Path, sections: tuple[str, ...], pipeline: str = ".") -> Config:
-    """All of the pipeline's params.yaml is checked; only `sections` (e.g. "dip", "tasks.sr4") can be read."""
+    """All of the pipeline's params.yaml is checked; only `sections` (e.g. "dip", "tasks.sr4") can be read.
+
+    A stage of a study may declare sections of the default experiment too.
+    """
     file = Path(pipeline) / "params.yaml"
-    return Config(check_params(read_yaml(root / file), file.as_posix(), SCHEMAS[pipeline]), sections)
+    params = check_params(read_yaml(root / file), file.as_posix(), SCHEMAS[pipeline])
+    return Config(params, sections, None if pipeline == "." else load_params(root / "params.yaml"))

@@ -32,7 +32,7 @@ class Stage:
     cmd: str
     deps: tuple[str, ...]
     outs: tuple[str, ...]  # cached outputs, metrics and plots
-    params: tuple[str, ...]  # parameter sections of the pipeline's params.yaml, "tasks.sr4"
+    params: tuple[str, ...]  # parameter sections, "tasks.sr4", of the pipeline's params.yaml or the default experiment's
     pipeline: str = MAIN  # folder of the dvc.yaml and params.yaml
 
     @property
@@ -224,7 +224,7 @@ def _executed(tree: ast.AST) -> Iterator[ast.AST]:
 
 def fingerprint(stage: Stage, root: Path) -> str:
     """A short hash of all that decides a stage's result: its declared parameters and its dependency files."""
-    params = read_yaml(root / stage.pipeline / "params.yaml")
+    params = read_yaml(root / MAIN / "params.yaml") | read_yaml(root / stage.pipeline / "params.yaml")
     state = {
         "params": {section: _section(section, params) for section in stage.params},
         "deps": {dep: _file_hash(root / dep) for dep in stage.deps},

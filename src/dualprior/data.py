@@ -69,10 +69,10 @@ class Crop:
 
 def shipped_photographs() -> dict[str, dict[str, tuple[Path, ...]]]:
     """The files of `SHIPPED`, where the installed packages keep them: {split: {photograph: files}}."""
-    return {split: {name: tuple(_packaged(file) for file in files) for name, files in named.items()} for split, named in SHIPPED.items()}
+    return {split: {name: tuple(packaged(file) for file in files) for name, files in named.items()} for split, named in SHIPPED.items()}
 
 
-def _packaged(file: str) -> Path:
+def packaged(file: str) -> Path:
     package, _, rest = file.partition("/")
     return Path(find_spec(package).origin).parent / rest
 

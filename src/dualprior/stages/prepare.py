@@ -33,12 +33,12 @@ SHEET_COLUMNS, SHEET_PATCHES = 12, 24  # the contact sheet: pieces in a row, tra
 
 def run(config: Config, paths: Paths, key: str | None = None) -> None:
     settings: Data = config.data
-    photographs = _photographs(settings, paths.root)
-    pieces = cut(photographs, settings)
+    found = photographs(settings, paths.root)
+    pieces = cut(found, settings)
     tables = {split: manifest(split, crops) for split, crops in pieces.items()}
     for split, path in (("train", paths.train), ("val", paths.val), ("test", paths.test)):
         artifacts.write_array(path, np.stack([crop.pixels for crop in pieces[split]]))
-        named = [photograph.name for photograph in photographs[split]]
+        named = [photograph.name for photograph in found[split]]
         log.info("%s: %d pieces from %d photographs: %s", split, len(pieces[split]), len(named), _listed(named))
     artifacts.write_table(paths.manifest, pd.concat(tables.values(), ignore_index=True))
     artifacts.write_figure(paths.contact_sheet, contact_sheet(pieces, tables))
@@ -50,31 +50,33 @@ def _listed(names: list[str], most: int = 8) -> str:
 
 def cut(photographs: dict[str, list[data.Photograph]], settings: Data) -> dict[str, list[data.Crop]]:
     """The pieces of each split: training patches, then validation and test crops."""
+    rng = numpy_generator(settings.seed, "prepare", "train")
+    patches = data.training_patches(photographs["train"], settings.scales, settings.patch_size, settings.train_patches, rng)
+    return {"train": patches, "val": crops(photographs, settings, "val"), "test": crops(photographs, settings, "test")}
 
-    def rng(split):
-        return numpy_generator(settings.seed, "prepare", split)
 
-    return {
-        "train": data.training_patches(photographs["train"], settings.scales, settings.patch_size, settings.train_patches, rng("train")),
-        "val": data.evaluation_crops(photographs["val"], settings.scales, settings.image_size, settings.val_images, rng("val")),
-        "test": data.evaluation_crops(photographs["test"], settings.scales, settings.image_size, settings.test_images, rng("test")),
-    }
+def crops(photographs: dict[str, list[data.Photograph]], settings: Data, split: str) -> list[data.Crop]:
+    """The crops of a split, "val" or "test"."""
+    rng = numpy_generator(settings.seed, "prepare", split)
+    count = settings.val_images if split == "val" else settings.test_images
+    return data.evaluation_crops(photographs[split], settings.scales, settings.image_size, count, rng)
 
 
 # --- sources ---------------------------------------------------------------------------------------------------
 
 
-def _photographs(settings: Data, root: Path) -> dict[str, list[data.Photograph]]:
+def photographs(settings: Data, root: Path) -> dict[str, list[data.Photograph]]:
+    """The photographs of each split, those in the folder of the settings or those that are shipped."""
     if settings.source == "folder":
         found = _survey(root / Path(settings.folder).expanduser(), settings)
         return data.split_photographs(found, {"val": settings.val_images, "test": settings.test_images}, settings.seed)
     return {
-        split: [_measured(name, files, [read_photograph(file) for file in files], settings) for name, files in named.items()]
+        split: [measured(name, files, [read_photograph(file) for file in files], settings) for name, files in named.items()]
         for split, named in data.shipped_photographs().items()
     }
 
 
-def _measured(name: str, files: tuple[Path, ...], pixels: Sequence[np.ndarray], settings: Data) -> data.Photograph:
+def measured(name: str, files: tuple[Path, ...], pixels: Sequence[np.ndarray], settings: Data) -> data.Photograph:
     return data.measured(name, files, pixels, settings.scales, settings.image_size, settings.patch_size)
 
 
@@ -86,7 +88,7 @@ def _survey(folder: Path, settings: Data) -> list[data.Photograph]:
     if not folder.is_dir():
         raise UserError(f"data.folder={settings.folder} is not a folder; name a folder of photographs in params.yaml")
     files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in data.EXTENSIONS and f.is_file())
-    photographs, skipped, seen = [], [], {}
+    usable, skipped, seen = [], [], {}
     for file in files:
         name = file.relative_to(folder).as_posix()
         try:
@@ -99,20 +101,20 @@ def _survey(folder: Path, settings: Data) -> list[data.Photograph]:
             skipped.append(f"{file} is the same picture as {seen[digest]}")
             continue
         seen[digest] = name
-        photograph = _measured(name, (file,), [pixels], settings)
+        photograph = measured(name, (file,), [pixels], settings)
         if photograph.capacity:
-            photographs.append(photograph)
+            usable.append(photograph)
         else:
             skipped.append(f"{file} has no piece with contrast")
     for reason in skipped:
         log.warning("skipped: %s", reason)
-    log.info("%s: %d photographs, %d of %d files skipped", folder, len(photographs), len(skipped), len(files))
-    if not photographs:
+    log.info("%s: %d photographs, %d of %d files skipped", folder, len(usable), len(skipped), len(files))
+    if not usable:
         raise UserError(
             f"data.folder={settings.folder} holds no usable photograph ({len(files)} image files, all skipped); "
             "name a folder of photographs in params.yaml"
         )
-    return photographs
+    return usable
 
 
 # --- manifest and contact sheet --------------------------------------------------------------------------------
