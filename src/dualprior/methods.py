@@ -18,6 +18,7 @@ from dualprior.settings.restore import Hybrid, Restore
 
 # A round maps setting names to the values tried together; later rounds keep the best of earlier ones.
 Rounds = list[dict[str, list]]
+HYBRID = "hybrid"
 DDPM_ALONE = ("one_step", "ddpm_best", "ddpm_mean")
 
 
@@ -52,6 +53,7 @@ def catalogue(problem: Problem, restore: Restore, hybrid: Hybrid, coupled: Coupl
     cheap = cheap_starts(problem)
     blend = {"second": [*DDPM_ALONE, "restart_cheap"], "weight": [k / 20 for k in range(21)]}
     levels = sorted({*restore.one_step_levels, *([problem.seen.sigma_y] if noisy else [])})
+    short = min(problem.fits.steps, key=lambda step: abs(step - restore.short_dip))
     own = {"start": ["input"], "level": [problem.seen.sigma_y]} if isinstance(op, Identity) else None
 
     methods = {
@@ -68,6 +70,12 @@ def catalogue(problem: Problem, restore: Restore, hybrid: Hybrid, coupled: Coupl
             partial(r.mean_of_chains, samples=restore.mean.samples, calls=restore.mean.calls),
             [{"zeta": zetas, "data_weight": weights[:1]}, {"data_weight": weights}],
         ),
+        "ddpm_mean_long": Method(
+            f"mean of DDPM chains, {restore.mean.long_calls} calls in all",
+            partial(r.mean_of_more_chains, total=restore.mean.long_calls, usual=restore.mean.calls),
+            [{"like": ["ddpm_best", "ddpm_mean"]}],
+        ),
+        "dip_short": Method("DIP, a short fit", r.dip_at, [{"step": [short]}]),
         "dip_last": Method("DIP, last step", r.dip_at, [{"step": [problem.fits.steps[-1]]}]),
         "dip_stopped": Method("DIP, stopped", r.dip_stopped, [{}]),
         "restart_cheap": Method(
@@ -80,6 +88,7 @@ def catalogue(problem: Problem, restore: Restore, hybrid: Hybrid, coupled: Coupl
         "fused_cheap": Method("cheap restart + DDPM", r.fused, [{"first": ["restart_cheap"], **blend}]),
         "blend_cheap": Method("blend without DIP", r.blended, [], learn=partial(_learn_blend, CHEAP_PARTS)),
         "restart_blend_cheap": Method("restart, blend without DIP", r.restarted, [{"start": ["blend_cheap"], **one}]),
+        "restart_dip_short": Method("restart, short DIP", r.restarted, [{"start": ["dip_short"], **one}]),
         "restart_dip": Method("restart, DIP start", r.restarted, [{"start": ["dip_stopped"], **one}]),
         "restart_dip_mean": Method("mean of restarts, DIP start", mean_of_restarts, [{"start": ["dip_stopped"], **several}]),
         "guided_dip_mean": Method("mean of chains, DIP guide", mean_of_guided, [{"start": ["dip_stopped"], **guided}]),
@@ -95,13 +104,13 @@ def catalogue(problem: Problem, restore: Restore, hybrid: Hybrid, coupled: Coupl
         methods["restart_blend_adapted"] = Method("restart, that blend", r.restarted, [{"start": ["blend_adapted"], **one}])
     parts = [name for name in PARTS if name in methods]
     methods["blend"] = Method("blend of both priors", r.blended, [], learn=partial(_learn_blend, parts))
-    return methods | {"hybrid": Method("hybrid: restart, blended start", r.restarted, [{"start": ["blend"], **one}])}
+    return methods | {HYBRID: Method("hybrid: restart, blended start", r.restarted, [{"start": ["blend"], **one}])}
 
 
 # What is blended, by where it comes from.
 CHEAP = {
     "one call": ("one_step",),
-    "chains": ("ddpm_mean",),
+    "chains": ("ddpm_mean", "ddpm_mean_long"),
     "restarts": ("restart_cheap", "restart_cheap_mean"),
     "guided": ("guided_cheap_mean",),
 }
@@ -110,7 +119,9 @@ ADAPTED = {"adapted": ("adapted", "restart_adapted")}  # of denoising; no DIP, t
 SOURCES = {**CHEAP, **DIP, **ADAPTED}
 CHEAP_PARTS = tuple(itertools.chain(*CHEAP.values()))
 PARTS = tuple(dict.fromkeys(itertools.chain(*SOURCES.values())))
-HYBRIDS = ("restart_dip", "restart_dip_mean", "guided_dip_mean", "coupled", "restart_coupled", "fused", "blend", "hybrid")
+HYBRIDS = (
+    "restart_dip_short", "restart_dip", "restart_dip_mean", "guided_dip_mean", "coupled", "restart_coupled", "fused", "blend", HYBRID,
+)  # fmt: skip
 
 
 def _learn_blend(parts: Sequence[str], past: dict[str, Estimate], clean: Tensor) -> dict:

@@ -1,4 +1,4 @@
-"""The look of all figures, and those of the stages that train, generate and ablate. Titles say what was found.
+"""The look of all figures, and those of the stages that train and generate. Titles say what was found.
 
 Each figure is one function, from plain tables and arrays to a matplotlib Figure, made without pyplot's global state.
 Colours are Okabe and Ito's (safe for colour-blind readers) and doubled by marker shapes or labels, so a grey print can
@@ -88,36 +88,4 @@ def training_curve(curve: pd.DataFrame, validation: pd.DataFrame) -> Figure:
     nearest = int(np.argmin(np.abs(np.array(levels) - 0.2)))
     title = f"Denoises σ = {levels[nearest]:g} to {ends[nearest][1]:.1f} dB on held-out photographs"
     describe(right, "training steps", "validation PSNR, dB", title)
-    return figure
-
-
-def ablation(table: pd.DataFrame, knob: str) -> Figure:
-    """PSNR against one setting, a panel a task. table: columns task, value, series, psnr, psnr_lo, psnr_hi (dB).
-
-    Numbers that span more than a factor of 10 get a logarithmic axis, words get evenly spaced places.
-    """
-    import seaborn as sns
-
-    tasks = list(table["task"].unique())
-    figure, axes = new_figure(1, len(tasks), 4.2, 3.2)
-    values = table["value"]
-    numeric = pd.api.types.is_numeric_dtype(values)
-    places = {value: value if numeric else i for i, value in enumerate(values.unique())}
-    kinds = list(table["series"].unique())
-    colours, markers = dict(zip(kinds, SERIES, strict=False)), dict(zip(kinds, "oDsv^Ph", strict=False))
-    style = {"hue": "series", "palette": colours, "style": "series", "markers": markers, "dashes": False, "errorbar": None}
-    table = table.assign(place=values.map(places))
-    for ax, task in zip(axes[0], tasks, strict=True):
-        rows = table[table["task"] == task]
-        sns.lineplot(rows, x="place", y="psnr", ax=ax, linewidth=1.4 if numeric else 0, **style)
-        ax.vlines(rows["place"], rows["psnr_lo"], rows["psnr_hi"], colors=rows["series"].map(colours), linewidth=0.9)
-        if numeric and values.min() > 0 and values.max() > 10 * values.min():
-            ax.set_xscale("log")
-            ax.minorticks_off()
-        ax.set_xticks(list(places.values()), [f"{value:g}" if numeric else value for value in places])
-        best = rows.loc[rows["psnr"].idxmax()]
-        chosen = f"{best['value']:g}" if numeric else best["value"]
-        describe(ax, knob.replace("_", " "), "PSNR, dB", f"{task}: best at {chosen}, {best['psnr']:.2f} dB")
-        ax.legend(fontsize=8, frameon=False)
-        ax.get_legend().set_visible(rows["series"].nunique() > 1)
     return figure

@@ -96,16 +96,21 @@ def one_step(problem: Problem, past: dict, start: str, level: float) -> Estimate
 
 
 def chain(
-    problem: Problem, past: dict, calls: int, zeta: float, data_weight: float, grid: str = "schedule", purpose: str = "chain"
+    problem: Problem, past: dict, calls: int, zeta: float | None, data_weight: float, grid: str = "schedule", purpose: str = "chain"
 ) -> Estimate:
     """The reverse process from pure noise with data consistency (DiffPIR; DDNM when there is no noise).
 
-    grid: "schedule" (levels of the schedule, evenly spaced in t) or "few_step" (Karras et al. 2022, Eq. 5).
+    zeta: DiffPIR's share of fresh noise; None for DDPM's own ancestral noise. grid: "schedule" (levels of the schedule,
+    evenly spaced in t) or "few_step" (Karras et al. 2022, Eq. 5).
     """
     sigmas = schedule.schedule_grid(problem.levels, calls)
     if grid == "few_step":
         sigmas = schedule.few_step_grid(float(problem.levels[-1]), calls)
-    return _reverse_from_noise(problem, sigmas, partial(zeta_split, zeta=zeta), _data(problem, data_weight), purpose)
+    return _reverse_from_noise(problem, sigmas, _split(zeta), _data(problem, data_weight), purpose)
+
+
+def _split(zeta: float | None) -> Split:
+    return ddpm_split if zeta is None else partial(zeta_split, zeta=zeta)
 
 
 def _data(problem: Problem, weight: float) -> Rectify:
@@ -126,13 +131,19 @@ def full_chain(problem: Problem, past: dict, calls: int) -> Estimate:
     Not zeta = 1: over many steps that shrinks the variance of the samples to half of the data's.
     """
     weight = past["ddpm_best"].setting["data_weight"]
-    sigmas = schedule.schedule_grid(problem.levels, min(calls, len(problem.levels)))
-    return _reverse_from_noise(problem, sigmas, ddpm_split, _data(problem, weight), "chain")
+    return chain(problem, past, min(calls, len(problem.levels)), None, weight)
 
 
 def mean_of_chains(problem: Problem, past: dict, samples: int, calls: int, zeta: float, data_weight: float) -> Estimate:
     """The mean of several independent chains: (1 + 1/K) times the least error instead of twice."""
     runs = [chain(problem, past, calls, zeta, data_weight, purpose=f"mean-{k}") for k in range(samples)]
+    return _mean_of(runs)
+
+
+def mean_of_more_chains(problem: Problem, past: dict, like: str, total: int, usual: int) -> Estimate:
+    """The mean of as many chains as `total` network calls pay for, each with the setting of `like` (and `usual` calls, if it has none)."""
+    setting = {"calls": usual, **past[like].setting}
+    runs = [chain(problem, past, **setting, purpose=f"long-{k}") for k in range(max(1, total // setting["calls"]))]
     return _mean_of(runs)
 
 
@@ -181,12 +192,12 @@ def restart_at(
     calls: int,
     data_weight: float,
     asked_by: str,
-    zeta: float = 0.0,
+    zeta: float | None = 0.0,
     purpose: str = "restart",
 ) -> Estimate:
     """level: [n], where each image's reverse process starts; asked_by: the parameter to name when it is outside.
 
-    zeta: share of fresh noise in every step. A start that comes with an adapted denoiser goes on with it.
+    zeta: as for `chain`. A start that comes with an adapted denoiser goes on with it.
     """
     seen, noise = problem.seen, problem.noise(purpose)
     schedule.check_start(float(level.min()), problem.levels, asked_by)
@@ -195,8 +206,7 @@ def restart_at(
     with Stopwatch(len(seen.y)) as watch:
         x = restart(begin.x, begin.error, level, noise(begin.x))
         rectify = _data(problem, data_weight)
-        split = partial(zeta_split, zeta=zeta)
-        end = last(reverse(begin.denoise or problem.denoise, x, grid, split=split, rectify=rectify, noise=noise))
+        end = last(reverse(begin.denoise or problem.denoise, x, grid, split=_split(zeta), rectify=rectify, noise=noise))
     return Estimate(end.x0, watch.seconds, nfe=end.nfe, denoise=begin.denoise).after(begin)
 
 
@@ -212,7 +222,7 @@ def guided_chain(problem: Problem, guide: Estimate, calls: int, data_weight: flo
     """The chain from pure noise (zeta = 1) drawn towards another restoration, the more the noisier the level."""
     sigmas = schedule.schedule_grid(problem.levels, calls)
     rectify = towards(guide.x, guide.error, gamma, _data(problem, data_weight))
-    return _reverse_from_noise(problem, sigmas, partial(zeta_split, zeta=1.0), rectify, purpose).after(guide)
+    return _reverse_from_noise(problem, sigmas, _split(1.0), rectify, purpose).after(guide)
 
 
 def mean_of_guided(problem: Problem, past: dict, start: str, calls: int, data_weight: float, gamma: float, samples: int) -> Estimate:

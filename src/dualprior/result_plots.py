@@ -1,4 +1,4 @@
-"""Figures that judge: restorations, DIP fits, quality against time, gains and samples. Titles say what was found."""
+"""Figures that judge: restorations, DIP fits, quality against time, gains, ablations and samples. Titles say what was found."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,9 @@ HYBRID, DIFFUSION, DIP, OTHER = "hybrids", "diffusion alone", "DIP alone", "othe
 PALETTE = {HYBRID: "#8b1a1a", DIFFUSION: "#0072b2", DIP: "#e69f00", OTHER: "#8c8c8c"}
 MARKERS = {HYBRID: "D", DIFFUSION: "o", DIP: "s", OTHER: "v"}
 # Those of the catalogue, which lies above this layer: a test holds the two equal.
-HYBRIDS = ("restart_dip", "restart_dip_mean", "guided_dip_mean", "coupled", "restart_coupled", "fused", "blend", "hybrid")
+HYBRIDS = (
+    "restart_dip_short", "restart_dip", "restart_dip_mean", "guided_dip_mean", "coupled", "restart_coupled", "fused", "blend", "hybrid",
+)  # fmt: skip
 FRONT_RANGE_DB = 6.0  # quality_time leaves out methods this far below the best
 
 
@@ -23,7 +25,7 @@ def family(method: str) -> str:
     """Which prior a method of the catalogue uses: a key of `PALETTE`. Controls and baselines are "other"."""
     if method in HYBRIDS:
         return HYBRID
-    if method == "one_step" or method.startswith("ddpm"):
+    if method in ("one_step", "dps") or method.startswith("ddpm"):
         return DIFFUSION
     return DIP if method.startswith("dip") else OTHER
 
@@ -141,6 +143,48 @@ def gains(claims: Mapping[str, Mapping]) -> Figure:
     held = sum(claim["holds"] for claim in rows.values())
     title = f"The hybrid beats its strongest rival, interval above 0, on {above} of {len(rows)} tasks; goal reached on {held}"
     describe(ax, "gain in mean PSNR, dB, with its interval (dashed: goal; diamond: reached)", "", title)
+    return figure
+
+
+def ablation(table: pd.DataFrame, knob: str) -> Figure:
+    """PSNR against one setting, a panel a task. table: columns task, value, series, psnr, psnr_lo, psnr_hi, gain, gain_lo,
+    gain_hi (dB).
+
+    Bars are the intervals of the difference to the value in use, image by image; where none is, of the mean itself.
+    Numbers that span more than a factor of 10 get a logarithmic axis, words get evenly spaced places.
+    """
+    import seaborn as sns
+
+    tasks = list(table["task"].unique())
+    columns = min(3, len(tasks))
+    figure, axes = new_figure(-(-len(tasks) // columns), columns, 4.4, 3.2)
+    paired = table["gain"].notna()
+    low, high = (np.where(paired, table["psnr"] - table["gain"] + table[f"gain_{end}"], table[f"psnr_{end}"]) for end in ("lo", "hi"))
+    table = table.assign(low=low, high=high)
+    values = table["value"]
+    numeric = pd.api.types.is_numeric_dtype(values)
+    places = {value: value if numeric else i for i, value in enumerate(values.unique())}
+    kinds = list(table["series"].unique())
+    colours, markers = dict(zip(kinds, SERIES, strict=False)), dict(zip(kinds, "oDsv^Ph", strict=False))
+    style = {"hue": "series", "palette": colours, "style": "series", "markers": markers, "dashes": False, "errorbar": None}
+    table = table.assign(place=values.map(places))
+    for ax, task in zip(axes.flat, tasks, strict=False):
+        rows = table[table["task"] == task]
+        sns.lineplot(rows, x="place", y="psnr", ax=ax, linewidth=1.4 if numeric else 0, **style)
+        ax.vlines(rows["place"], rows["low"], rows["high"], colors=rows["series"].map(colours), linewidth=0.9)
+        if numeric and values.min() > 0 and values.max() > 10 * values.min():
+            ax.set_xscale("log")
+            ax.minorticks_off()
+        ax.set_xticks(list(places.values()), [f"{value:g}" if numeric else value for value in places])
+        best = rows.loc[rows["psnr"].idxmax()]
+        chosen = f"{best['value']:g}" if numeric else best["value"]
+        describe(ax, knob.replace("_", " "), "PSNR, dB", f"{task}: best at {chosen}, {best['psnr']:.2f} dB")
+        ax.legend(fontsize=8, frameon=False)
+        ax.get_legend().set_visible(rows["series"].nunique() > 1)
+        if not numeric:
+            ax.tick_params(axis="x", rotation=30)
+    for ax in list(axes.flat)[len(tasks) :]:
+        ax.set_axis_off()
     return figure
 
 

@@ -7,7 +7,8 @@ from dualprior.metrics import ORACLE
 
 
 def markdown(table: pd.DataFrame, decimals: int = 2) -> str:
-    """A data frame as a Markdown table, without its index, ending in a newline."""
+    """A data frame as a Markdown table, without its index, a dash for what is missing, ending in a newline."""
+    table = table.astype(object).where(table.notna(), None)
     return table.to_markdown(index=False, floatfmt=f".{decimals}f", missingval="–") + "\n"
 
 
@@ -67,7 +68,7 @@ def render_claims(claims: dict[str, dict]) -> str:
     rows = [
         {
             "claim": name,
-            "value [interval]": f"{c['value']:.3g} [{c['lo']:.3g}, {c['hi']:.3g}]",
+            "value [interval]": _value(c),
             "goal": c["goal"],
             "holds": "yes" if c["holds"] else "**no**",
             "rival": c.get("rival", "–"),
@@ -76,6 +77,14 @@ def render_claims(claims: dict[str, dict]) -> str:
     ]
     held = sum(c["holds"] for c in claims.values())
     return f"{held} of {len(claims)} claims hold.\n\n" + markdown(pd.DataFrame(rows))
+
+
+def _value(claim: dict) -> str:
+    """With its interval; with its range where it has one instead; alone where there is neither."""
+    value, ends = f"{claim['value']:.3g}", (claim["lo"], claim["hi"])
+    if "range" in claim:
+        return f"{value} ({ends[0]:.3g} to {ends[1]:.3g} over {claim['range']})"
+    return value if set(ends) == {claim["value"]} else f"{value} [{ends[0]:.3g}, {ends[1]:.3g}]"
 
 
 def inject(text: str, name: str, table: str) -> str:

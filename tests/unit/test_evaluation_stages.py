@@ -125,7 +125,7 @@ def test_pixels_that_are_not_numbers_are_a_user_error(paths):
 def test_summarise_gathers_all_tasks_and_judges_the_claims(paths):
     for task in TASKS:
         evaluate.run(config(evaluate), paths, task)
-    swept = pd.DataFrame({"task": ["sr4"] * 2, "series": "restart", "value": [1.0, 2.0], "psnr": 27.0, "near_best": [0.75, 1.0]})
+    swept = pd.DataFrame({"task": "sr4", "split": "test", "series": "restart", "value": [1.0, 2.0], "psnr": 27.0, "near_best": [0.75, 1.0]})
     artifacts.write_table(paths.ablation("start_scale", "csv"), swept)
     summarise.run(config(summarise), paths)
     summary = json.loads(paths.summary.read_text())
@@ -188,7 +188,7 @@ def test_samples_larger_than_the_patches_are_compared_by_their_middle(paths, mon
 
 def test_tiles_cover_the_image_without_overlap():
     image = np.arange(2 * 5 * 6 * 3, dtype=np.int64).reshape(2, 5, 6, 3)
-    tiles = evaluate_generation._tiles(image, 2)
+    tiles = evaluate_generation.tiles(image, 2)
     assert tiles.shape == (12, 2, 2, 3)
     np.testing.assert_array_equal(tiles[4], image[0, 2:4, 2:4])
     np.testing.assert_array_equal(tiles[6], image[1, 0:2, 0:2])

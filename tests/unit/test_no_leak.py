@@ -8,7 +8,7 @@ import torch
 from dualprior import artifacts
 from dualprior.config import Config
 from dualprior.images import to_uint8
-from dualprior.methods import PARTS
+from dualprior.methods import HYBRID, PARTS
 from dualprior.paths import Paths
 from dualprior.stages import degrade, fit_dip, restore, train_ddpm
 
@@ -56,7 +56,7 @@ def test_fitting_and_restoring_need_no_clean_test_image(done, task):
     of_val = {name for name in images if name.startswith("val_")}
     counts = {name: SIZES["val"] if name in of_val else few if name == "ddpm_1000" else SIZES["test"] for name in images}
     assert {name: len(x) for name, x in images.items()} == counts
-    assert {name.removeprefix("val_") for name in of_val} == set(PARTS) & set(images)
+    assert {name.removeprefix("val_") for name in of_val} == {*PARTS, HYBRID} & set(images)
     assert all(torch.isfinite(x).all() for x in images.values())
 
 

@@ -96,13 +96,21 @@ def test_ablation_names_the_best_setting_of_each_task(values):
     table = pd.DataFrame(
         [(t, v, s, 25.0 + i, 24.5 + i, 25.5 + i) for t in ("sr4", "deblur") for s in ("x", "y") for i, v in enumerate(values)],
         columns=["task", "value", "series", "psnr", "psnr_lo", "psnr_hi"],
-    )
-    figure = plots.ablation(table, "start_level")
+    ).assign(gain=np.nan, gain_lo=np.nan, gain_hi=np.nan)
+    figure = result_plots.ablation(table, "start_level")
     assert f"sr4: best at {values[-1]}, 27.00 dB" in texts(figure)
     assert sorted(figure.axes[0].lines[0].get_ydata()) == [25.0, 26.0, 27.0]
     intervals = {tuple(segment[:, 1]) for segment in figure.axes[0].collections[0].get_segments()}
     assert intervals == {(24.5, 25.5), (25.5, 26.5), (26.5, 27.5)}
     render(figure)
+
+
+def test_ablation_draws_the_interval_of_the_difference_to_the_value_in_use():
+    table = pd.DataFrame({"task": "sr4", "value": [1.0, 2.0], "series": "x", "psnr": [27.0, 27.4], "psnr_lo": 20.0, "psnr_hi": 35.0})
+    table = table.assign(gain=[0.0, 0.4], gain_lo=[0.0, 0.3], gain_hi=[0.0, 0.6])
+    figure = result_plots.ablation(table, "start_scale")
+    ends = [tuple(segment[:, 1]) for segment in figure.axes[0].collections[0].get_segments()]
+    np.testing.assert_allclose(ends, [(27.0, 27.0), (27.3, 27.6)])
 
 
 def test_quality_time_names_the_best_fair_method_and_leaves_out_the_far_worse():
@@ -155,9 +163,9 @@ def test_every_method_of_the_catalogue_has_its_family():
     }
     expected = {
         result_plots.HYBRID: set(methods.HYBRIDS),
-        result_plots.DIFFUSION: {"one_step", "ddpm_best", "ddpm_1000", "ddpm_mean"},
-        result_plots.DIP: {"dip_last", "dip_stopped"},
-        result_plots.OTHER: {"input", "pinv", "bicubic", "blurred", *claims.CONTROLS},
+        result_plots.DIFFUSION: {"one_step", "ddpm_best", "ddpm_1000", "ddpm_mean", "ddpm_mean_long"},
+        result_plots.DIP: {"dip_short", "dip_last", "dip_stopped"},
+        result_plots.OTHER: {"input", "pinv", "bicubic", "blurred", *claims.CONTROLS} - {"ddpm_mean_long"},
     }
     assert {name: result_plots.family(name) for name in names} == {m: family for family, of in expected.items() for m in of}
     assert result_plots.family(metrics.ORACLE) == result_plots.DIP

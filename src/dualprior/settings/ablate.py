@@ -4,13 +4,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from dualprior.settings.base import Count, Number, Positive, Section
+from dualprior.settings.base import Count, NonNegative, Number, Positive, Section
+from dualprior.settings.dip import DIPNetwork
 
 Source = Literal["nothing", "one call", "chains", "restarts", "guided", "DIP", "coupled", "adapted"]  # of methods.SOURCES
 
 
 class Ablate(Section):
     tasks: Annotated[tuple[str, ...], Field(min_length=1)]
+    images: Count | None = None  # the first so many test measurements; None: all
     start_level: Annotated[tuple[Positive, ...], Field(min_length=2)]
     start_scale: Annotated[tuple[Positive, ...], Field(min_length=2)]
     dip_steps: Annotated[tuple[Count, ...], Field(min_length=2)]
@@ -21,3 +23,6 @@ class Ablate(Section):
     gamma: Annotated[tuple[Annotated[Number, Field(ge=0, le=1)], ...], Field(min_length=2)]
     guided_calls: Count
     left_out: Annotated[tuple[Source, ...], Field(min_length=2)]
+    refit_images: Count | None = None  # of the knobs below, which fit anew for every value
+    beta: Annotated[tuple[NonNegative, ...], Field(min_length=2)] | None = None
+    network: Annotated[dict[str, DIPNetwork], Field(min_length=2)] | None = None

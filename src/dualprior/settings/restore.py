@@ -16,6 +16,7 @@ class DDPMGrid(Section):
 class MeanOf(Section):
     samples: Annotated[Whole, Field(ge=2)]
     calls: Count
+    long_calls: Count  # in all, of the mean of as many chains as that pays for
 
 
 class FullChain(Section):
@@ -36,6 +37,7 @@ class Restore(Section):
     mean: MeanOf
     full: FullChain
     restart: Restarts
+    short_dip: Count  # steps, to the nearest snapshot, of the cheapest DIP start
     one_step_levels: Annotated[tuple[Positive, ...], Field(min_length=1)]
 
 

@@ -1,36 +1,45 @@
-"""Stage: vary one setting of the restart and tabulate PSNR on the test images. Nothing is chosen from these tables.
+"""Stage: vary one setting of the hybrid and tabulate PSNR, on the validation images and on the test images.
 
-Everything not varied keeps the value that stage restore chose on validation images.
+Everything not varied keeps the value that stage restore chose on validation images. Nothing is chosen from the test
+rows; the validation rows show what would have been chosen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
-from dualprior import artifacts, device, fusion, metrics, plots, pretrained, problem, tables
+from dualprior import artifacts, device, fusion, metrics, pair, pretrained, problem, result_plots, tables
 from dualprior import restorers as r
+from dualprior.consistency import lay_data
+from dualprior.dip import Recipe
 from dualprior.images import pixels_01, to_01, to_unit
-from dualprior.methods import CHEAP_STARTS, PARTS, SOURCES, cheap_starts
-from dualprior.pretrained import Pretrained
+from dualprior.methods import CHEAP_STARTS, HYBRID, PARTS, SOURCES, cheap_starts
 from dualprior.problem import Estimate, Problem
+from dualprior.seeding import ImageNoise
 from dualprior.settings.ablate import Ablate
+from dualprior.settings.dip import DIP, DIPNetwork
 from dualprior.settings.evaluate import Evaluate
-from dualprior.settings.restore import Restore
+from dualprior.settings.restore import Hybrid, Restore
 from dualprior.settings.tasks import Task
+from dualprior.stages import fit_dip
+from dualprior.stages.restore import coupled_settings
+from dualprior.witness import coupled_pair
 
 if TYPE_CHECKING:
     from dualprior.config import Config
     from dualprior.paths import Paths
 
-PARAMS = ("ablate", "evaluate", "restore", "tasks")
+PARAMS = ("ablate", "dip", "evaluate", "hybrid", "restore", "tasks")
 
+REFITTED = ("beta", "network")
 NEAR_DB = 0.1  # column near_best: share of the images for which a value is this near to the best one of its series
 
 
@@ -40,19 +49,26 @@ class Row(NamedTuple):
     estimate: Estimate
 
 
-class Bench(NamedTuple):
-    """One task on the test images, with the settings chosen for it."""
+@dataclass(frozen=True)
+class Bench:
+    """One split of one task, with the settings chosen for it."""
 
+    task: Task
     problem: Problem
     start: Estimate  # the stopped DIP, with its predicted error
-    scale: float
-    calls: int
-    data_weight: float
     val: Problem
-    clean_val: torch.Tensor
+    clean_val: Tensor
     choices: dict
-    guided_calls: int
-    restored: dict[str, torch.Tensor]  # by stage restore, of test images; what is blended also of validation images
+    restored: dict[str, Tensor]  # by stage restore, of the parts of the blend: {method: [n, C, H, W]}
+    restored_val: dict[str, Tensor]
+    settings: Ablate
+    hybrid: Hybrid
+    dip: DIP
+
+    @property
+    def one(self) -> dict:
+        """The setting of the plain restart."""
+        return {"calls": self.hybrid.calls, "data_weight": self.hybrid.data_weight}
 
 
 @torch.no_grad()
@@ -61,43 +77,61 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     settings: Ablate = config.ablate
     judge: Evaluate = config.evaluate
     restore: Restore = config.restore
+    hybrid: Hybrid = config.hybrid
+    fitting: DIP = config.dip
     tasks: dict[str, Task] = {name: config.task(name) for name in settings.tasks}
-    model, clean = pretrained.load(paths, device.pick()), pixels_01(artifacts.read_array(paths.test))
+    where = device.pick()
+    model = pretrained.load(paths, where)
+    count = settings.refit_images if key in REFITTED else settings.images
+    clean = {"val": artifacts.read_array(paths.val), "test": artifacts.read_array(paths.test)[:count]}
     rows = []
     for name, task in tasks.items():
-        bench = _bench(paths, name, task, restore.seed, model, settings.guided_calls)
-        tried = [(row, metrics.psnr(clean, to_01(row.estimate.x))) for row in KNOBS[key](bench, getattr(settings, key))]
-        best = {
-            series: np.max([psnr for row, psnr in tried if row.series == series], axis=0) for series in {row.series for row, _ in tried}
-        }
-        for row, psnr in tried:
-            mean, low, high = metrics.bootstrap_mean(psnr, judge.bootstrap, judge.confidence, judge.seed)
-            near = float((psnr >= best[row.series] - NEAR_DB).mean())
-            numbers = {"psnr": mean, "psnr_lo": low, "psnr_hi": high, "near_best": near}
-            rows.append({"task": name, "series": row.series, "value": row.value, **numbers})
+        val, test = (problem.load(paths, name, task, split, restore.seed, model, where) for split in ("val", "test"))
+        test = problem.first(test, len(clean["test"]))
+        clean_val = to_unit(clean["val"]).to(where)
+        choices = artifacts.read_json(paths.restored_info(name))["choices"]
+        images = artifacts.read_tensors(paths.restored(name))
+        known = [part for part in (*PARTS, HYBRID) if part in images]
+        restored = {"val": {part: images[f"val_{part}"] for part in known}}
+        restored["test"] = {part: images[part][: len(clean["test"])] for part in known}
+        for split, given in (("val", val), ("test", test)):
+            start = problem.calibrated(r.dip_stopped, given, val, clean_val)
+            bench = Bench(task, given, start, val, clean_val, choices, restored[split], restored["val"], settings, hybrid, fitting)
+            values = getattr(settings, key)
+            tried = [(row, metrics.psnr(pixels_01(clean[split]), to_01(row.estimate.x))) for row in KNOBS[key](bench, values)]
+            rows += [{"task": name, "split": split, **row} for row in tabulated(tried, in_use(key, bench), judge)]
     table = pd.DataFrame(rows)
     artifacts.write_table(paths.ablation(key, "csv"), table)
     artifacts.write_text(paths.ablation(key, "md"), tables.markdown(table))
-    artifacts.write_figure(paths.ablation(key, "png"), plots.ablation(table, key))
+    artifacts.write_figure(paths.ablation(key, "png"), result_plots.ablation(table[table["split"] == "test"], key))
 
 
-def _bench(paths: Paths, name: str, task: Task, seed: int, model: Pretrained, guided_calls: int) -> Bench:
-    where = device.pick()
-    test, val = (problem.load(paths, name, task, split, seed, model, where) for split in ("test", "val"))
-    clean_val = to_unit(artifacts.read_array(paths.val)).to(where)
-    choices = artifacts.read_json(paths.restored_info(name))["choices"]
-    chosen = choices["restart_dip"]
-    start = problem.calibrated(r.dip_stopped, test, val, clean_val)
-    restored = artifacts.read_tensors(paths.restored(name))
-    return Bench(
-        problem=test, start=start, scale=chosen["scale"], calls=chosen["calls"], data_weight=chosen["data_weight"], val=val,
-        clean_val=clean_val, choices=choices, guided_calls=guided_calls, restored=restored,
-    )  # fmt: skip
+def tabulated(tried: list[tuple[Row, np.ndarray]], used: float | str | None, judge: Evaluate) -> Iterator[dict]:
+    """A row a value: mean PSNR with its interval, and how far from the value in use, image by image."""
+    for row, psnr in tried:
+        series = [(other.value, values) for other, values in tried if other.series == row.series]
+        best = np.max([values for _, values in series], axis=0)
+        reference = next((values for value, values in series if value == used), None)
+        bootstrap = (judge.bootstrap, judge.confidence, judge.seed)
+        numbers = dict(zip(("psnr", "psnr_lo", "psnr_hi"), metrics.bootstrap_mean(psnr, *bootstrap), strict=True))
+        gain = (np.nan,) * 3 if reference is None else metrics.bootstrap_mean(psnr - reference, *bootstrap)
+        numbers |= dict(zip(("gain", "gain_lo", "gain_hi"), gain, strict=True))
+        yield {"series": row.series, "value": row.value, **numbers, "near_best": float((psnr >= best - NEAR_DB).mean())}
 
 
-def _restart(bench: Bench, start: Estimate, calls: int | None = None, weight: float | None = None) -> Estimate:
-    level = r.start_level(bench.problem, start, bench.scale)
-    return r.restart_at(bench.problem, start, level, calls or bench.calls, weight or bench.data_weight, r.OWN)
+def in_use(knob: str, bench: Bench) -> float | str | None:
+    """The value that the hybrid uses, which the others are compared with; None where there is no single one."""
+    hybrid, networks = bench.hybrid, bench.settings.network or {}
+    return {
+        "start_scale": hybrid.start_scale, "calls": hybrid.calls, "samples": hybrid.samples, "data_weight": hybrid.data_weight,
+        "gamma": hybrid.gamma, "beta": hybrid.coupled.beta, "dip_steps": bench.dip.steps, "start_kind": "dip", "left_out": "nothing",
+        "network": next((name for name, network in networks.items() if network == bench.dip.network), None),
+    }.get(knob)  # fmt: skip
+
+
+def _restart(bench: Bench, start: Estimate, **changes) -> Estimate:
+    level = r.start_level(bench.problem, start, bench.hybrid.start_scale)
+    return r.restart_at(bench.problem, start, level, **(bench.one | changes), asked_by=r.OWN)
 
 
 def _start_level(bench: Bench, values) -> Iterator[Row]:
@@ -106,7 +140,7 @@ def _start_level(bench: Bench, values) -> Iterator[Row]:
         level = torch.full_like(bench.start.error, value)
         as_if_clean = replace(bench.start, error=torch.zeros_like(level))
         for series, start in (("variance-matched", bench.start), ("plain", as_if_clean)):
-            done = r.restart_at(bench.problem, start, level, bench.calls, bench.data_weight, "ablate.start_level")
+            done = r.restart_at(bench.problem, start, level, **bench.one, asked_by="ablate.start_level")
             yield Row(value, series, done)
 
 
@@ -114,7 +148,7 @@ def _start_scale(bench: Bench, values) -> Iterator[Row]:
     """The start rule: kappa times each image's predicted error."""
     for value in values:
         level = r.start_level(bench.problem, bench.start, value)
-        yield Row(value, "restart", r.restart_at(bench.problem, bench.start, level, bench.calls, bench.data_weight, "ablate.start_scale"))
+        yield Row(value, "restart", r.restart_at(bench.problem, bench.start, level, **bench.one, asked_by="ablate.start_scale"))
 
 
 def _samples(bench: Bench, values) -> Iterator[Row]:
@@ -126,21 +160,59 @@ def _samples(bench: Bench, values) -> Iterator[Row]:
 
 def _gamma(bench: Bench, values) -> Iterator[Row]:
     """Guidance of a chain from pure noise by the stopped DIP; gamma = 0 is the chain alone."""
-    best = bench.choices["ddpm_best"]
+    weight, calls = bench.choices["ddpm_best"]["data_weight"], bench.settings.guided_calls
     for value in values:
-        yield Row(value, "guided chain", r.guided_chain(bench.problem, bench.start, bench.guided_calls, best["data_weight"], value))
+        yield Row(value, "guided chain", r.guided_chain(bench.problem, bench.start, calls, weight, value))
 
 
 def _left_out(bench: Bench, values) -> Iterator[Row]:
     """The blend with one of its sources taken away, weights learned anew on validation images; without the last restart."""
-    present = [name for name in PARTS if f"val_{name}" in bench.restored]
+    present = [part for part in PARTS if part in bench.restored]
+    yield Row("nothing", "blend, then restart", Estimate(bench.restored[HYBRID]))
     for value in values:
         gone = SOURCES.get(value, ())
         parts = [name for name in present if name not in gone]
         if gone and parts == present:
             continue
-        weights = fusion.learn_weights({name: bench.restored[f"val_{name}"] for name in parts}, bench.clean_val.cpu())
+        weights = fusion.learn_weights({name: bench.restored_val[name] for name in parts}, bench.clean_val.cpu())
         yield Row(value, "blend", Estimate(fusion.weighted_mean(weights, bench.restored)))
+
+
+def _beta(bench: Bench, values) -> Iterator[Row]:
+    """The pull of the denoiser on a DIP fit, at the best of its kept steps on validation images, as it is and restarted."""
+    for value in values:
+        with_beta = bench.hybrid.coupled.model_copy(update={"beta": value})
+        settings = coupled_settings(with_beta, bench.dip, bench.task, bench.val, bench.clean_val)
+        val, own = replace(bench.val, memo={}), replace(bench.problem, memo={})
+        scores = {step: problem.mean_psnr(r.coupled(val, {}, step, settings).x, bench.clean_val) for step in r.coupled_steps(settings)}
+        step = max(scores, key=scores.__getitem__)
+        expected = problem.spread(r.coupled(val, {}, step, settings).x, bench.clean_val)
+        start = problem.with_error(r.coupled(own, {}, step, settings), expected)
+        yield Row(value, "coupled fit", start)
+        yield Row(value, "restart", _restart(bench, start))
+
+
+def _network(bench: Bench, values) -> Iterator[Row]:
+    """Another network for the DIP, stopped by the same rule, as it is and restarted."""
+    for name, network in values.items():
+        start = bench.start if network == bench.dip.network else _start_of(bench, network)
+        yield Row(name, "DIP", start)
+        yield Row(name, "restart", _restart(bench, start))
+
+
+def _start_of(bench: Bench, network: DIPNetwork) -> Estimate:
+    settings = bench.dip.model_copy(update={"network": network})
+    val, own = (_fitted(given, settings, bench.task) for given in (bench.val, bench.problem))
+    return problem.with_error(own, problem.spread(val.x, bench.clean_val))
+
+
+def _fitted(given: Problem, settings: DIP, task: Task) -> Estimate:
+    """The stopped DIP, as stage fit_dip makes it."""
+    seen = given.seen
+    judges = coupled_pair(seen.op, seen.y, seen.sigma_y, settings.split_alpha, ImageNoise(settings.seed, "witness", seen.names))
+    pick = fit_dip.fit(seen, judges, settings, Recipe.of(settings.recipe(task.operator)), []).pick
+    error = pair.rmse(pick.score, seen.sigma_y) if judges.unbiased else None
+    return Estimate(lay_data(seen.op, pick.image, seen.y, seen.sigma_y), error=error)
 
 
 def _dip_steps(bench: Bench, values) -> Iterator[Row]:
@@ -163,7 +235,7 @@ def _data_weight(bench: Bench, values) -> Iterator[Row]:
     if bench.problem.seen.sigma_y == 0:
         return
     for value in values:
-        yield Row(value, "restart", _restart(bench, bench.start, weight=value))
+        yield Row(value, "restart", _restart(bench, bench.start, data_weight=value))
         yield Row(value, "DDPM", r.chain(bench.problem, {}, **{**bench.choices["ddpm_best"], "data_weight": value}))
 
 
@@ -203,4 +275,6 @@ KNOBS = {
     "start_kind": _start_kind,
     "gamma": _gamma,
     "left_out": _left_out,
+    "beta": _beta,
+    "network": _network,
 }

@@ -37,7 +37,7 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     fits = read_tensors_as_arrays(paths.dip(key))
     snapshot_psnr = np.stack([metrics.psnr(clean, to_01(step)) for step in fits["test_snapshots"]])  # [S,n]
 
-    restored[ORACLE], peak_steps = _oracle(clean, fits, dip, snapshot_psnr)
+    restored[ORACLE], peak_steps = best_snapshot(clean, fits, dip, snapshot_psnr)
     oracle = {"seconds": dip["seconds_per_step"] * peak_steps, "nfe": 0, "iterations": peak_steps}
     costs = _after(info["methods"], STOPPED, ORACLE, oracle)
 
@@ -73,7 +73,7 @@ def _restored(paths: Paths, task: str, methods: list[str]) -> dict[str, np.ndarr
     return {method: to_01(arrays[method]) for method in methods}
 
 
-def _oracle(clean: np.ndarray, fits: dict[str, np.ndarray], dip: dict, snapshot_psnr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def best_snapshot(clean: np.ndarray, fits: dict[str, np.ndarray], dip: dict, snapshot_psnr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of each fit the image of highest PSNR, [n,H,W,3], and its step, [n].
 
     Looked for among all snapshots and the image of the stopping rule, so that no rule can be better.

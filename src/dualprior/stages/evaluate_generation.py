@@ -31,7 +31,7 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     train, val = read_array(paths.train), read_array(paths.val)
     side = min(train.shape[1], *(images.shape[1] for images in generated.values()))
     generated = {name: _centre(images, side) for name, images in generated.items()}
-    train, held_out = _centre(train, side), _tiles(val, side)
+    train, held_out = _centre(train, side), tiles(val, side)
     real, others = _two_halves(train, min(map(len, generated.values())), settings.seed)
 
     extractor = fidelity.make_extractor(settings.extractor, settings.inception_weights)
@@ -68,7 +68,7 @@ def _centre(images: np.ndarray, side: int) -> np.ndarray:
     return images[:, top : top + side, left : left + side]
 
 
-def _tiles(images: np.ndarray, side: int) -> np.ndarray:
+def tiles(images: np.ndarray, side: int) -> np.ndarray:
     """All side × side tiles that do not overlap. images: [n,H,W,3] -> [n·tiles,side,side,3]."""
     count, height, width, _ = images.shape
     rows, columns = height // side, width // side

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,7 +18,8 @@ from torch import Tensor
 from dualprior import artifacts, device, pretrained, problem
 from dualprior.dip import Recipe
 from dualprior.images import to_unit
-from dualprior.methods import PARTS, Method, catalogue
+from dualprior.methods import HYBRID, PARTS, Method, catalogue
+from dualprior.pretrained import Pretrained
 from dualprior.problem import CoupledSettings, Estimate, Problem, mean_psnr
 from dualprior.settings.dip import DIP
 from dualprior.settings.restore import Coupled, Hybrid, Restore
@@ -32,21 +33,38 @@ PARAMS = ("restore", "hybrid", "dip", "tasks.{key}")
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Restored:
+    """Every method of the catalogue on one task."""
+
+    labels: dict[str, str]  # {method: its name for readers}
+    test: dict[str, Estimate]
+    val: dict[str, Estimate]
+
+
 @torch.no_grad()
 def run(config: Config, paths: Paths, key: str | None = None) -> None:
     """key: the task."""
     settings: Restore = config.restore
-    hybrid: Hybrid = config.hybrid
     task: Task = config.task(key)
+    model = pretrained.load(paths, device.pick())
+    write(paths, key, settings.seed, restore(paths, key, task, settings, config.hybrid, config.dip, model))
+
+
+def restore(
+    paths: Paths, key: str, task: Task, settings: Restore, hybrid: Hybrid, dip: DIP, model: Pretrained, images: int | None = None
+) -> Restored:
+    """key: the task; images: only the first so many test images."""
     where = device.pick()
     clean = to_unit(artifacts.read_array(paths.val)).to(where)
-    model = pretrained.load(paths, where)
     val, test = (problem.load(paths, key, task, split, settings.seed, model, where) for split in ("val", "test"))
+    test = test if images is None else problem.first(test, images)
     few = problem.first(test, settings.full.images)
-    coupled = coupled_settings(hybrid.coupled, config.dip, task, val, clean)
+    coupled = coupled_settings(hybrid.coupled, dip, task, val, clean)
     _warm_up(test)
     done_val, done = {}, {}
-    for name, method in catalogue(val, settings, hybrid, coupled).items():
+    methods = catalogue(val, settings, hybrid, coupled)
+    for name, method in methods.items():
         if method.test_only:
             _warm_up(few)
             done[name] = method.run(few, done_val, **{k: v[0] for k, v in method.rounds[0].items()})
@@ -56,7 +74,7 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
         done_val[name] = problem.with_error(best, expected)
         done[name] = problem.with_error(replace(method.run(test, done, **best.setting), setting=best.setting), expected)
         log.info("%s: %s chose %s, %.2f dB on validation", key, name, best.setting or "nothing", mean_psnr(best.x, clean))
-    _write(paths, key, settings.seed, catalogue(test, settings, hybrid, coupled), done, done_val)
+    return Restored({name: method.label for name, method in methods.items()}, done, done_val)
 
 
 def _warm_up(given: Problem) -> None:
@@ -96,11 +114,11 @@ def _combinations(values: dict[str, list]) -> Iterator[dict]:
         yield dict(zip(values, row, strict=True))
 
 
-def _write(paths: Paths, key: str, seed: int, methods: dict[str, Method], done: dict[str, Estimate], done_val: dict[str, Estimate]) -> None:
+def write(paths: Paths, key: str, seed: int, restored: Restored) -> None:
     """The restored test images, and of what is blended the validation images too, for the ablation of the blend."""
-    images = {name: e.x.float() for name, e in done.items()}
-    images |= {f"val_{name}": done_val[name].x.float() for name in PARTS if name in done_val}
+    images = {name: e.x.float() for name, e in restored.test.items()}
+    images |= {f"val_{name}": restored.val[name].x.float() for name in (*PARTS, HYBRID) if name in restored.val}
     artifacts.write_tensors(paths.restored(key), images)
-    rows = {name: {"label": methods[name].label, **asdict(e.cost)} for name, e in done.items()}
-    choices = {name: e.setting for name, e in done.items() if e.setting}
+    rows = {name: {"label": restored.labels[name], **asdict(e.cost)} for name, e in restored.test.items()}
+    choices = {name: e.setting for name, e in restored.test.items() if e.setting}
     artifacts.write_json(paths.restored_info(key), {"seed": seed, "methods": rows, "choices": choices})

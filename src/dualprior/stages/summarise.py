@@ -34,7 +34,7 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     rows = pd.concat(by_task.values())
     denoising = {name: task.operator == "identity" for name, task in tasks.items()}
     judged = claims.judge(rows, denoising, functools.partial(metrics.bootstrap_mean, **bootstrap))
-    judged |= claims.start_rule(read_table(paths.ablation("start_scale", "csv")), hybrid.start_scale)
+    judged |= claims.start_rule(read_table(paths.ablation("start_scale", "csv")), hybrid.start_scale, denoising)
 
     write_table(paths.per_image, rows)
     write_json(paths.summary, summary)
