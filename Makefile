@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # DVC runs `python src/cli.py ...`: the environment's python comes first.
 export PATH := $(BIN):$(PATH)
 
-.PHONY: repro study-stopping test lint bench profile setup
+.PHONY: repro study-stopping study-hybrid report test lint bench profile setup
 
 repro: $(STAMP)  ## every table and plot, and the README that shows them
 	$(BIN)/dvc repro
@@ -15,6 +15,13 @@ repro: $(STAMP)  ## every table and plot, and the README that shows them
 study-stopping: $(STAMP)  ## the wide study of stopping rules; over an hour, and 14 GB of kept fits
 	$(BIN)/dvc repro studies/stopping/dvc.yaml
 	$(BIN)/python src/cli.py readme
+
+study-hybrid: $(STAMP)  ## the wide study of the hybrid; about two hours
+	$(BIN)/dvc repro studies/hybrid/dvc.yaml
+	$(BIN)/python src/cli.py readme
+
+report: $(STAMP)  ## report/report.md and report/report.html, from the metrics; after make repro
+	$(BIN)/dvc repro --single-item studies/report/dvc.yaml:laws studies/report/dvc.yaml:frames studies/report/dvc.yaml:render
 
 test: lint  ## everything that continuous integration checks
 	$(BIN)/python -m pytest

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -14,22 +15,33 @@ import pytest
 from dualprior import dag
 from dualprior.config import SCHEMAS, check_params, load_params, read_yaml
 from dualprior.paths import Paths
+from dualprior.settings.base import Section
 from dualprior.studies.stopping.readings import HEADINGS
 
 PROJECT = Path(__file__).parents[2]
-STOPPING = "studies/stopping"
+STOPPING, HYBRID, REPORT = "studies/stopping", "studies/hybrid", "studies/report"
 PIPELINES = dag.pipelines(PROJECT)
 STAGES = [stage for pipeline in PIPELINES for stage in dag.read_stages(PROJECT, pipeline)]
 MODULES = list(dict.fromkeys(stage.module for stage in STAGES))
 ENTRIES = {f"{p}/{name}": entry for p in PIPELINES for name, entry in read_yaml(PROJECT / p / "dvc.yaml")["stages"].items()}
 PARAMS = load_params(PROJECT / "params.yaml")
 STUDY = check_params(read_yaml(PROJECT / STOPPING / "params.yaml"), kind=SCHEMAS[STOPPING])
+WIDE = check_params(read_yaml(PROJECT / HYBRID / "params.yaml"), kind=SCHEMAS[HYBRID])
+PAGES = check_params(read_yaml(PROJECT / REPORT / "params.yaml"), kind=SCHEMAS[REPORT])
+WRITTEN = {"report/report.md.jinja", "report/page.html.jinja", "requirements.lock", "README.md"}  # dependencies that people write, no stage
 FITS = [f"data/stopping/fits/{name}" for name in STUDY.fits]
 KEYS_READ = {  # what a stage that reads or writes several of a kind hands to `paths`: by the name of the method
-    "summarise": lambda _: PARAMS.tasks,
-    "ablate": lambda _: PARAMS.ablate.tasks,
-    "stop": lambda _: STUDY.fits,
-    "judge": {"stopping_fits": STUDY.fits, "stopping_guided": STUDY.guide.problems, "stopping_rows": HEADINGS}.get,
+    (dag.MAIN, "summarise"): lambda _: PARAMS.tasks,
+    (dag.MAIN, "ablate"): lambda _: PARAMS.ablate.tasks,
+    (STOPPING, "stop"): lambda _: STUDY.fits,
+    (REPORT, "laws"): lambda _: [PAGES.laws.task],
+    (REPORT, "render"): lambda _: PARAMS.tasks,
+    (HYBRID, "judge"): {
+        "realism": WIDE.realism.tasks, "realism_info": WIDE.realism.tasks, "contraction": WIDE.problems,
+        "classic": WIDE.problems, "classic_info": WIDE.problems, "quick": WIDE.meta.tasks, "quick_info": WIDE.meta.tasks,
+        "study_table": ("groups", "priors", "weights", "realism", "quick", "contraction"),
+    }.get,
+    (STOPPING, "judge"): {"stopping_fits": STUDY.fits, "stopping_guided": STUDY.guide.problems, "study_table": HEADINGS}.get,
 }
 
 
@@ -52,6 +64,8 @@ def upstream(stage: dag.Stage) -> set[str]:
 
 def slots(stage: dag.Stage) -> dict[str, str | None]:
     """What the parameter sections that a module names are filled with."""
+    if (stage.pipeline, stage.name) == (HYBRID, "restore"):
+        return {"key": stage.key, "task": WIDE.runs[stage.key].task}
     if (stage.pipeline, stage.name) != (STOPPING, "fit"):
         return {"key": stage.key}
     fit = STUDY.fits[stage.key]
@@ -59,9 +73,12 @@ def slots(stage: dag.Stage) -> dict[str, str | None]:
 
 
 def kind(pipeline: str, section: str) -> type:
-    """The class that checks a parameter section, or each of its entries."""
-    annotation = SCHEMAS[pipeline].model_fields[section.split(".")[0]].annotation
-    return get_args(annotation)[1] if get_origin(annotation) is dict else annotation
+    """The class that checks a parameter section, or each of its entries; of plain values, the one that holds them."""
+    name = section.split(".")[0]
+    schema = next(schema for schema in (SCHEMAS[pipeline], SCHEMAS[dag.MAIN]) if name in schema.model_fields)
+    annotation = schema.model_fields[name].annotation
+    checked = get_args(annotation)[1] if get_origin(annotation) is dict else annotation
+    return checked if isinstance(checked, type) and issubclass(checked, Section) else schema
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -100,7 +117,7 @@ def test_no_stage_depends_on_what_every_new_stage_changes(module):
 
 
 def test_every_data_dependency_is_made_by_a_stage():
-    made = {out for stage in STAGES for out in stage.outs}
+    made = {out for stage in STAGES for out in stage.outs} | WRITTEN
     for stage in STAGES:
         assert {dep for dep in stage.deps if not dep.startswith("src/")} <= made, stage.id
 
@@ -162,7 +179,7 @@ def test_each_prior_learns_from_its_own_source_only():
     (training,) = of("train_ddpm")
     seen = upstream(training)
     assert not {name for name in seen if name.startswith(("measure", "tasks", "dip", "data/measurements", "data/test"))}
-    for fit in of("fit_dip") + of("fit", STOPPING):
+    for fit in of("fit_dip") + of("fit", STOPPING) + of("fit_dip", HYBRID):
         assert not {name for name in upstream(fit) if name.startswith(("models/", "ddpm"))}
 
 
@@ -208,10 +225,50 @@ def test_only_measuring_and_judging_see_the_clean_test_images_of_the_study():
     assert {stage.name for stage in STAGES if stage.pipeline == STOPPING and "data/test.npy" in stage.deps} == {"measure", "judge"}
 
 
+def test_no_restorer_of_the_wide_study_sees_its_clean_test_crops():
+    seeing = {stage.name for stage in STAGES if stage.pipeline == HYBRID and "data/hybrid/test.npy" in stage.deps}
+    assert seeing == {"degrade", "ablate", "judge"}
+    for stage in STAGES:
+        if stage.pipeline == HYBRID:
+            assert "data/test.npy" not in stage.deps
+
+
+def test_a_weaker_prior_learns_from_its_own_patches_only():
+    for stage in of("train", HYBRID):
+        own = [f"data/hybrid/priors/{stage.key}/{name}.npy" for name in ("train", "val")]
+        assert [dep for dep in stage.deps if dep.startswith("data/")] == own
+
+
+def test_every_run_of_the_wide_study_uses_the_model_of_its_prior():
+    for stage in of("restore", HYBRID):
+        models = {dep.rpartition(".")[0] for dep in stage.deps if dep.startswith("models/")}
+        assert models == {WIDE.runs[stage.key].model}
+
+
+def test_the_wide_study_lists_the_files_of_all_its_runs_and_tasks():
+    (judge,) = of("judge", HYBRID)
+    both = ("safetensors", "json")
+    expected = {f"data/hybrid/restored/{run}.{end}" for run in WIDE.runs for end in both}
+    expected |= {f"data/hybrid/dip/{task}.{end}" for task in WIDE.problems for end in both}
+    expected |= {f"data/hybrid/realism/{task}.{end}" for task in WIDE.realism.tasks for end in both}
+    expected |= {f"data/hybrid/classic/{task}.{end}" for task in WIDE.problems for end in both}
+    expected |= {f"data/hybrid/quick/{task}.{end}" for task in WIDE.meta.tasks for end in both}
+    expected |= {f"data/hybrid/contraction/{task}.csv" for task in WIDE.problems}
+    assert expected == {dep for dep in judge.deps if dep.startswith("data/hybrid/") and dep.count("/") > 2}
+    swept = {stage.key for stage in of("ablate", HYBRID)}
+    assert {f"studies/hybrid/metrics/ablation_{knob}.csv" for knob in swept} == {dep for dep in judge.deps if "/ablation_" in dep}
+    for stage in of("ablate", HYBRID):
+        listed = {dep for dep in stage.deps if dep.startswith("data/hybrid/") and dep.count("/") > 2}
+        assert listed == {f"data/hybrid/{file.format(task)}" for task in WIDE.ablate.tasks for file in RESTORED}
+
+
 def test_only_what_chooses_weights_sees_clean_validation_images_besides():
     assert {stage.name for stage in STAGES if stage.pipeline == STOPPING and "data/val.npy" in stage.deps} == {"measure", "guide", "judge"}
 
 
+RESTORED = (
+    "measurements/{}.safetensors", "dip/{}.safetensors", "dip/{}.json", "restored/{}.safetensors", "restored/{}.json",
+)  # fmt: skip
 FITTED = ("measurements/{}.safetensors", "dip/{}.safetensors", "dip/{}.json")
 
 
@@ -224,7 +281,7 @@ def test_a_stage_over_some_tasks_lists_the_files_of_just_those(name, files):
 
 
 def test_nothing_builds_on_the_leak_audit():
-    assert not [stage.id for stage in STAGES for dep in stage.deps if "leak_audit" in dep]
+    assert not [stage.id for stage in STAGES for dep in stage.deps if "leak_audit" in dep and stage.pipeline != REPORT]
 
 
 def test_summary_lists_the_rows_of_every_task():
@@ -258,10 +315,12 @@ def files_named(stage: dag.Stage) -> set[str]:
 
 
 def _files(node: ast.AST, stage: dag.Stage) -> Iterator[Path]:
-    if _named(node) and isinstance(place := getattr(Paths(Path()), node.attr), Path) and node.attr != "root":
+    paths = Paths(Path(), pipeline=stage.pipeline)
+    if _named(node) and isinstance(place := getattr(paths, node.attr), Path) and node.attr != "root":
         yield place
     if isinstance(node, ast.Call) and _named(node.func) and len(node.args) == 1:
-        yield from (getattr(Paths(Path()), node.func.attr)(key) for key in _keys(node, stage))
+        found = (getattr(paths, node.func.attr)(key) for key in _keys(node, stage))
+        yield from (file for file in found if isinstance(file, Path))
 
 
 def _named(node: ast.AST) -> bool:
@@ -273,7 +332,8 @@ def _keys(call: ast.Call, stage: dag.Stage) -> Iterable[str]:
     (argument,) = call.args
     if isinstance(argument, ast.Constant):
         return [argument.value]
-    return KEYS_READ[stage.name](call.func.attr) if stage.name in KEYS_READ else [stage.key]
+    place = (stage.pipeline, stage.name)
+    return KEYS_READ[place](call.func.attr) if place in KEYS_READ else [stage.key]
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -282,6 +342,21 @@ def test_files_read_and_written_are_those_declared(module):
         assert files_named(stage) <= {*stage.deps, *stage.outs}
 
 
-def test_judging_names_every_file_it_makes():
-    (judge,) = of("judge", STOPPING)
-    assert set(judge.outs) <= files_named(judge)
+@pytest.mark.parametrize("study", [STOPPING, HYBRID])
+def test_judging_names_every_file_it_makes(study):
+    (judge,) = of("judge", study)
+    drawn = {"summary", "gains", "priors", "realism", "contraction", "quick"} if study == HYBRID else set()
+    assert set(judge.outs) <= files_named(judge) | {f"{study}/plots/{name}.png" for name in drawn}
+
+
+def test_the_report_lists_every_picture_it_shows_and_every_table_it_reads():
+    (render,) = of("render", REPORT)
+    template = (PROJECT / "report/report.md.jinja").read_text()
+    shown = {f"report/{name}" for name in re.findall(r"!\[[^]]*\]\(([^)]+)\)", template)}
+    plain = {os.path.normpath(name) for name in shown if "{{" not in name}
+    assert plain <= {*render.deps, *render.outs}
+    assert {f"plots/restore_{task}.png" for task in PARAMS.tasks} < set(render.deps)
+    knobs = {stage.key for stage in of("ablate", HYBRID)}
+    assert {f"studies/hybrid/metrics/ablation_{knob}.csv" for knob in knobs} < set(render.deps)
+    assert {f"studies/hybrid/plots/ablation_{knob}.png" for knob in knobs} < set(render.deps)
+    assert not [dep for dep in render.deps if dep.startswith("models/")]

@@ -1,9 +1,10 @@
-"""The study of stopping rules under DVC, with a few small fits, in a copy of a finished smoke run."""
+"""The studies under DVC, few and small of everything, each in a copy of a finished smoke run."""
 
 import json
 from typing import NamedTuple
 
 import pytest
+import tiny_hybrid
 import tiny_study
 from workspace import Outcome, Workspace, ran
 
@@ -84,3 +85,27 @@ def test_git_tracks_what_the_study_found_and_no_data(story):
 
 def test_scratch_of_the_study_is_left_empty(story):
     assert not [file for file in (story.workspace.root / ".scratch").rglob("*") if file.is_file() and file.name != "usage.lock"]
+
+
+@pytest.fixture(scope="module")
+def wide(smoke, tmp_path_factory) -> tuple[Workspace, Outcome, list[str]]:
+    """The wide study of the hybrid, and what a second run of it ran."""
+    workspace = smoke[0].copy(tmp_path_factory.mktemp("wide") / "project")
+    tiny_hybrid.shrink(workspace.root)
+    workspace.commit()
+    target = f"{tiny_hybrid.PIPELINE}/dvc.yaml"
+    first = workspace.dvc("repro", target)
+    workspace.commit()
+    return workspace, first, workspace.repro(target)
+
+
+def test_one_command_makes_every_file_of_the_wide_study(wide):
+    workspace, first, second = wide
+    stages = dag.read_stages(workspace.root, tiny_hybrid.PIPELINE)
+    assert len(ran(first.out)) == len(stages)
+    assert [out for stage in stages for out in stage.outs if not (workspace.root / out).exists()] == []
+    assert second == []
+
+
+def test_every_declared_parameter_of_the_wide_study_is_read(wide):
+    assert "does not read them" not in wide[1].out + wide[1].err

@@ -50,7 +50,7 @@ def judged(stopped) -> Paths:
 
 
 def table(paths: Paths, name: str) -> pd.DataFrame:
-    return artifacts.read_table(paths.stopping_rows(name))
+    return artifacts.read_table(paths.study_table(name))
 
 
 def rules(paths: Paths, name: str, split: str = "test") -> set[str]:
@@ -243,8 +243,8 @@ def test_a_leaking_problem_is_marked_in_the_rows(judged):
 
 
 def test_a_leaking_problem_is_in_no_claim_and_no_table_that_ranks(judged):
-    assert "clean" not in artifacts.read_text(judged.stopping_claims)
-    assert "clean" not in artifacts.read_text(judged.stopping_summary)
+    assert "clean" not in artifacts.read_text(judged.claims)
+    assert "clean" not in artifacts.read_text(judged.summary)
     for name in set(HEADINGS) - {"rungs"}:
         columns = table(judged, name).select_dtypes(exclude="number")
         assert not columns.isin(["clean", *LEAKING]).any(axis=None), name
@@ -258,15 +258,15 @@ def test_every_rule_that_ran_is_in_the_table_of_rules(judged):
 
 
 def test_every_table_and_every_figure_is_written(judged):
-    page = artifacts.read_text(judged.stopping_tables)
+    page = artifacts.read_text(judged.study_tables)
     for name, heading in HEADINGS.items():
         assert f"## {heading}\n" in page
         assert len(table(judged, name)) > 0
     for name in ("stops", "gaps", "calibration", "tasks", "rungs", "guided"):
-        assert judged.stopping_plot(name).stat().st_size > 5000
+        assert judged.study_plot(name).stat().st_size > 5000
 
 
 def test_the_claims_are_those_of_denoising_and_of_every_other_task(judged):
     names = "gap_mean_db gap_p95_db fail_share overhead split_price_db split_price_same_cost_db calibration_r calibration_bias_se"
     names += " gap_sr4_db gap_inpaint_random_db"
-    assert list(artifacts.read_json(judged.stopping_claims)) == [f"stopping_{name}" for name in names.split()]
+    assert list(artifacts.read_json(judged.claims)) == [f"stopping_{name}" for name in names.split()]

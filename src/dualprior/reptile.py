@@ -1,0 +1,75 @@
+"""A meta-learned initial state for Deep Image Prior fits: Reptile (Nichol et al. 2018) over training images.
+
+A DIP that starts there is no longer untrained, and saves steps for it: it has seen other images, never the one it fits.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dualprior import dip
+from dualprior.device import autocast_type
+from dualprior.dip import DIPStep, Recipe
+from dualprior.operators import Identity, Operator
+from dualprior.seeding import generator
+
+State = Mapping[str, Tensor]  # the weights of one network, by name
+
+
+class ReptileStep(NamedTuple):
+    step: int  # outer steps done
+    state: State
+    loss: Tensor  # [batch], of the last inner step
+
+
+def mean_state(network: nn.Module, count: int) -> dict[str, Tensor]:
+    """The mean of the `count` networks that sit side by side in one."""
+    return {name: weight.detach().view(count, -1, *weight.shape[1:]).mean(0) for name, weight in network.named_parameters()}
+
+
+@torch.no_grad()
+def give(network: nn.Module, state: State, count: int) -> None:
+    """Set each of the `count` networks to one state."""
+    for name, weight in network.named_parameters():
+        weight.copy_(state[name].repeat(count, *[1] * (weight.ndim - 1)))
+
+
+def learn(recipe: Recipe, images: Tensor, *, outer: int, inner: int, batch: int, rate: float, noise: float) -> Iterator[ReptileStep]:
+    """theta <- theta + rate_k (mean of the fitted weights - theta), rate_k falling linearly to 0; yields after each outer step.
+
+    Nichol et al. 2018, Algorithm 2. images: [N, C, H, W] in [-1, 1], of which every outer step draws `batch`; each is fitted
+    for `inner` steps, with noise of standard deviation `noise` on it, by the recipe, from an input of its own.
+    """
+    device = images.device
+    state = mean_state(dip.build(recipe.kind, recipe.seed, ["reptile"], **recipe.network).to(device), 1)
+    for step in range(1, outer + 1):
+        rng = generator(recipe.seed, "reptile", step)
+        chosen = images[torch.randint(0, len(images), (batch,), generator=rng)]
+        y = chosen + noise * torch.randn(chosen.shape, generator=rng).to(chosen)
+        names = [f"reptile/{step}/{index}" for index in range(batch)]
+        network, steps = _fit(state, recipe, Identity(), y, names, tuple(y.shape[-2:]), inner)
+        for done in steps:
+            pass
+        fitted, share = mean_state(network, batch), rate * (1 - (step - 1) / outer)
+        state = {name: torch.lerp(old, fitted[name], share) for name, old in state.items()}
+        yield ReptileStep(step, state, done.loss)
+
+
+def fit_from(
+    state: State, recipe: Recipe, op: Operator, y: Tensor | Callable[[int], Tensor], names: Sequence[str], size: tuple[int, int], steps: int
+) -> Iterator[DIPStep]:
+    """As `dip.fit_images`, from a given state instead of fresh weights."""
+    return _fit(state, recipe, op, y, names, size, steps)[1]
+
+
+def _fit(state: State, recipe: Recipe, op: Operator, y, names: Sequence[str], size: tuple[int, int], steps: int):
+    device = next(iter(state.values())).device
+    network = dip.build(recipe.kind, recipe.seed, names, **recipe.network).to(device)
+    give(network, state, len(names))
+    z = dip.network_input(recipe.seed, names, recipe.network["input_channels"], size, recipe.input_cell).to(device)
+    return network, dip.fit(
+        network, z, op, y, names=names, steps=steps, lr=recipe.lr, input_noise=recipe.input_noise, ema=recipe.ema,
+        seed=recipe.seed, autocast=autocast_type(recipe.precision, device),
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""The wide study of the hybrid: more crops, several seeds, weaker priors, and every knob."""

@@ -1,0 +1,42 @@
+"""Cut the crops of the study from the default experiment's photographs; each test crop stands once for every seed."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from dualprior import artifacts
+from dualprior.settings.data import Data
+from dualprior.settings.hybrid_runs import Crops
+from dualprior.stages import prepare
+from dualprior.studies.hybrid import places
+
+if TYPE_CHECKING:
+    from dualprior.config import Config
+    from dualprior.paths import Paths
+
+PARAMS = ("data", "crops")
+log = logging.getLogger(__name__)
+
+
+def run(config: Config, paths: Paths, key: str | None = None) -> None:
+    data: Data = config.data
+    wanted: Crops = config.crops
+    settings = data.model_copy(update={"val_images": wanted.val, "test_images": wanted.test})
+    photographs, inside, tables = prepare.photographs(data, paths.root), places.crops(paths), []  # dealt as by default
+    for split, path, seeds in (("val", inside.val, 1), ("test", inside.test, wanted.seeds)):
+        cut = prepare.crops(photographs, settings, split)
+        artifacts.write_array(path, np.stack([crop.pixels for crop in cut] * seeds))
+        tables.append(repeated(prepare.manifest(split, cut), seeds))
+        log.info("%s: %d crops, %d seeds", split, len(cut), seeds)
+    artifacts.write_table(inside.manifest, pd.concat(tables, ignore_index=True))
+
+
+def repeated(manifest: pd.DataFrame, seeds: int) -> pd.DataFrame:
+    """Every row once for each seed, all of one seed together. image: "crop~seed", which all random streams hang on; crop,
+    seed: its parts."""
+    rows = pd.concat([manifest.assign(crop=manifest["image"], seed=seed) for seed in range(seeds)], ignore_index=True)
+    return rows.assign(index=rows.index, image=rows["crop"] + "~" + rows["seed"].astype(str))

@@ -1,0 +1,77 @@
+"""Few-step DIP fits for one task, from fresh weights and from the meta-learned state, and restarts from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from dualprior import artifacts, device, dip, pretrained, problem, reptile
+from dualprior import restorers as r
+from dualprior.back_projection import data_term
+from dualprior.consistency import lay_data
+from dualprior.device import Stopwatch
+from dualprior.dip import DIPStep, Recipe
+from dualprior.images import to_unit
+from dualprior.problem import Estimate, Problem
+from dualprior.settings.dip import DIP
+from dualprior.settings.hybrid_study import Meta
+from dualprior.settings.restore import Hybrid, Restore
+from dualprior.settings.tasks import Task
+from dualprior.studies.hybrid import places
+
+if TYPE_CHECKING:
+    from dualprior.config import Config
+    from dualprior.paths import Paths
+
+PARAMS = ("meta", "dip", "restore", "hybrid", "tasks.{key}")
+
+
+@torch.no_grad()
+def run(config: Config, paths: Paths, key: str | None = None) -> None:
+    """key: the task."""
+    wanted: Meta = config.meta
+    fitting: DIP = config.dip
+    restore: Restore = config.restore
+    hybrid: Hybrid = config.hybrid
+    task: Task = config.task(key)
+    where, inside = device.pick(), places.crops(paths)
+    model = pretrained.load(paths, where)
+    clean_val = to_unit(artifacts.read_array(inside.val)).to(where)
+    test, val = (problem.load(inside, key, task, split, restore.seed, model, where) for split in ("test", "val"))
+    test = problem.first(test, wanted.images)
+    recipe = Recipe.of(fitting.recipe(task.operator))
+    head = f"{recipe.input_cell}/"
+    learned = artifacts.read_tensors(paths.meta)
+    state = {name.removeprefix(head): weight.to(where) for name, weight in learned.items() if name.startswith(head)}
+    images, costs = {}, {}
+    for start, given in (("fresh", None), ("meta", state)):
+        fits = {split: fitted(each, recipe, fitting, wanted.kept, given) for split, each in (("val", val), ("test", test))}
+        for step in wanted.kept:
+            fit = problem.with_error(fits["test"][step], problem.spread(fits["val"][step].x, clean_val))
+            level = r.start_level(test, fit, hybrid.start_scale)
+            images[f"{start}/fit@{step}"] = fit.x.half()
+            restarted = r.restart_at(test, fit, level, hybrid.calls, hybrid.data_weight, r.OWN)
+            images[f"{start}/restart@{step}"] = restarted.x.half()
+            costs |= {f"{start}/fit@{step}": fit.cost.seconds, f"{start}/restart@{step}": restarted.cost.seconds}
+    artifacts.write_tensors(paths.quick(key), images)
+    artifacts.write_json(paths.quick_info(key), costs)
+
+
+def fitted(given: Problem, recipe: Recipe, settings: DIP, kept: tuple[int, ...], state: dict[str, Tensor] | None) -> dict[int, Estimate]:
+    """{step: the averaged output}, of one fit an image to all of y; state: where it starts, None for fresh weights."""
+    seen = given.seen
+    op, y = data_term(seen.op, seen.y, settings.data_term)
+    with Stopwatch(len(seen.y)) as watch:
+        images = {done.step: done.average for done in _steps(given, recipe, op, y, max(kept), state) if done.step in kept}
+    seconds = watch.seconds / max(kept)
+    return {step: Estimate(lay_data(seen.op, x, seen.y, seen.sigma_y), step * seconds, iterations=step) for step, x in images.items()}
+
+
+def _steps(given: Problem, recipe: Recipe, op, y: Tensor, steps: int, state: dict[str, Tensor] | None) -> Iterator[DIPStep]:
+    names, size = given.seen.names, given.seen.size
+    if state is None:
+        return dip.fit_images(recipe, op, y, names, size, steps, device=y.device)
+    return reptile.fit_from(state, recipe, op, y, names, size, steps)

@@ -1,0 +1,19 @@
+"""Train a weaker prior as the default one is trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dualprior.stages import train_ddpm
+from dualprior.studies.hybrid import places
+
+if TYPE_CHECKING:
+    from dualprior.config import Config
+    from dualprior.paths import Paths
+
+PARAMS = train_ddpm.PARAMS
+
+
+def run(config: Config, paths: Paths, key: str | None = None) -> None:
+    """key: the prior."""
+    train_ddpm.run(config, places.prior(paths, key))
