@@ -20,6 +20,7 @@ from dualprior.paths import Paths
 
 PROJECT = Path(__file__).parents[2]
 STOPPING = "studies/stopping"
+HYBRID = "studies/hybrid"
 FIRST = {stage.name: stage.key for stage in reversed(dag.read_stages(PROJECT, STOPPING))}  # key of each stage of the study
 
 
@@ -214,7 +215,7 @@ def test_a_stage_of_a_study_is_timed_beside_the_study(cli, stage, study):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("study sleeping fit skip-sr4", "study 'sleeping' does not exist; choose one of stopping"),
+        ("study sleeping fit skip-sr4", "study 'sleeping' does not exist; choose one of hybrid, report, stopping"),
         ("study stopping cook", "stage 'cook' is not in "),
         ("study stopping cook", "it has measure, fit, guide, stop, judge"),
         ("study stopping fit skip-sr8", f"fit knows no 'skip-sr8'; choose one of {FIRST['fit']}, "),
@@ -263,7 +264,7 @@ def test_profile_prints_the_difference_and_then_agrees(cli):
     assert "already agrees" in cli("profile", "smoke").out
 
 
-PARTS = ("answers", "results", "claims", "stopping", "dag", "timing")
+PARTS = ("answers", "results", "claims", "hybrid", "stopping", "dag", "timing")
 README = "# Title\n" + "text\n".join(f"<!-- BEGIN {part} -->\nold {part}\n<!-- END {part} -->\n" for part in PARTS)
 CLAIM = {"value": 0.1, "lo": -0.1, "hi": 0.3, "goal": 0.5, "holds": False, "rival": "one_step", "reading": "short"}
 
@@ -276,8 +277,9 @@ def test_readme_takes_its_tables_from_the_metrics(cli, little):
     )
     stopping = ("gap_mean_db", "gap_p95_db", "fail_share", "split_price_db", "split_price_same_cost_db", "gap_sr4_db")
     write_json(little / STOPPING / "metrics/claims.json", {f"stopping_{name}": CLAIM | {"rival_value": 1.0} for name in stopping})
-    rows = [f"sr4,{method},30.0,12\n" for method in ("restart_dip", "restart_cheap", "hybrid")]
-    (little / "metrics/per_image.csv").write_text("".join(["task,method,psnr,iterations\n", *rows]))
+    wide = ("hybrid_gain_db_sr4", "hybrid_vs_control_db_sr4", "dip_start_gain_db_sr4", "weak_prior_vs_control_db")
+    write_json(little / HYBRID / "metrics/claims.json", {name: CLAIM | {"prior": "other"} for name in wide})
+    (little / HYBRID / "metrics/per_image.csv").write_text("task,method,prior,iterations\nsr4,hybrid,full,12\n")
     (little / "metrics/results.md").write_text("| task | psnr |\n")
     assert "README.md is missing" in cli("readme").one_line()
     (little / "README.md").write_text(README)
@@ -290,6 +292,7 @@ def test_readme_takes_its_tables_from_the_metrics(cli, little):
     assert "| task | psnr |" in text
     assert "0 of 3 claims hold." in text
     assert "| hybrid_gain_db_sr4 " in text
+    assert "0 of 4 claims hold." in text
     assert "0 of 6 claims hold." in text
     assert "| stopping_split_price_db " in text
     assert dag.mermaid(dag.read_stages(little)).strip() in text

@@ -24,7 +24,7 @@ def start() -> torch.Tensor:
 
 
 def test_without_strength_it_is_the_ancestral_chain():
-    denoise = tiny.denoiser()
+    denoise = gaussian_denoiser(0.1, 0.3)
     ours = last(dps(denoise, start(), SIGMAS, Identity(), torch.zeros_like(start()), 0.0, noise()))
     theirs = last(reverse(denoise, start(), SIGMAS, split=ddpm_split, noise=noise()))
     torch.testing.assert_close(ours.x, theirs.x)

@@ -96,7 +96,7 @@ def by_group(rows: pd.DataFrame, crops: pd.DataFrame, seen_before: int, interval
     for task, mine in rows.groupby("task", sort=False):
         psnr = by_image(mine, "psnr")
         rivals = {"gain over": strongest(psnr, RIVALS), "over control": strongest(psnr, CONTROLS)}
-        for group, images in groups.items():
+        for group, images in ((group, images) for group, images in groups.items() if images):
             for name, rival in rivals.items():
                 value, low, high = interval(paired(psnr.loc[images], HYBRID, rival))
                 about = {"task": task, "crops": group, "n": len(images), "what": f"{name} {rival}"}
