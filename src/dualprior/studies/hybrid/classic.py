@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from dualprior import artifacts, device, pretrained, problem, schedule
+from dualprior import artifacts, problem, schedule
 from dualprior.consistency import lay_data
 from dualprior.device import Stopwatch
-from dualprior.images import to_unit
 from dualprior.posterior_sampling import dps
 from dualprior.problem import Estimate, Problem
 from dualprior.sampling import last
 from dualprior.settings.hybrid_study import Classic
 from dualprior.settings.restore import Restore
-from dualprior.studies.hybrid import places
+from dualprior.studies.hybrid import given
 
 if TYPE_CHECKING:
     from dualprior.config import Config
@@ -31,14 +30,11 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     """key: the task."""
     wanted: Classic = config.classic
     restore: Restore = config.restore
-    task, where, inside = config.task(key), device.pick(), places.crops(paths)
-    model = pretrained.load(paths, where)
-    clean_val = to_unit(artifacts.read_array(inside.val)).to(where)
-    test, val = (problem.load(inside, key, task, split, restore.seed, model, where) for split in ("test", "val"))
+    test, val, clean_val = given.load(paths, key, config.task(key), restore.seed, wanted.images)
     scores = {strength: problem.mean_psnr(sampled(val, wanted.calls, strength).x, clean_val) for strength in wanted.strengths}
     best = max(scores, key=scores.__getitem__)
     log.info("%s: strength %g chosen of %s", key, best, scores)
-    done = sampled(problem.first(test, wanted.images), wanted.calls, best)
+    done = sampled(test, wanted.calls, best)
     artifacts.write_tensors(paths.classic(key), {"dps": done.x.float()})
     cost = {"seconds": done.seconds, "nfe": done.nfe, "iterations": 0}
     artifacts.write_json(paths.classic_info(key), {"dps": {**cost, "setting": {"calls": wanted.calls, "strength": best}}})

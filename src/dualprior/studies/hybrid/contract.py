@@ -15,14 +15,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dualprior import artifacts, device, pretrained, problem
+from dualprior import artifacts, problem
 from dualprior import restorers as r
-from dualprior.images import to_unit
 from dualprior.operators import GaussianBlur
 from dualprior.problem import Estimate, Problem
 from dualprior.settings.hybrid_study import Contraction
 from dualprior.settings.restore import Hybrid, Restore
-from dualprior.studies.hybrid import places
+from dualprior.studies.hybrid import given
 
 if TYPE_CHECKING:
     from dualprior.config import Config
@@ -37,11 +36,7 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     wanted: Contraction = config.contraction
     restore: Restore = config.restore
     hybrid: Hybrid = config.hybrid
-    task, where, inside = config.task(key), device.pick(), places.crops(paths)
-    model = pretrained.load(paths, where)
-    clean_val = to_unit(artifacts.read_array(inside.val)).to(where)
-    test, val = (problem.load(inside, key, task, split, restore.seed, model, where) for split in ("test", "val"))
-    test = problem.first(test, wanted.images)
+    test, val, clean_val = given.load(paths, key, config.task(key), restore.seed, wanted.images)
     start, rows = problem.calibrated(r.dip_stopped, test, val, clean_val), []
     for kind, change in changes(test, wanted.size).items():
         for level in wanted.levels:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from dualprior import artifacts, device, pretrained, problem
+from dualprior import artifacts, problem
 from dualprior import restorers as r
-from dualprior.images import to_unit
 from dualprior.settings.hybrid_study import Realism
 from dualprior.settings.restore import Hybrid, Restore
-from dualprior.studies.hybrid import places
+from dualprior.studies.hybrid import given
 
 if TYPE_CHECKING:
     from dualprior.config import Config
@@ -30,11 +29,7 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     wanted: Realism = config.realism
     restore: Restore = config.restore
     hybrid: Hybrid = config.hybrid
-    task, where, inside = config.task(key), device.pick(), places.crops(paths)
-    model = pretrained.load(paths, where)
-    clean_val = to_unit(artifacts.read_array(inside.val)).to(where)
-    test, val = (problem.load(inside, key, task, split, restore.seed, model, where) for split in ("test", "val"))
-    test = problem.first(test, wanted.images)
+    test, val, clean_val = given.load(paths, key, config.task(key), restore.seed, wanted.images)
     start = problem.calibrated(r.dip_stopped, test, val, clean_val)
     level = r.start_level(test, start, wanted.scale)
     done, weight = {}, hybrid.data_weight
