@@ -142,6 +142,27 @@ def readme(check: Annotated[bool, typer.Option("--check", help="Change nothing; 
         write_text(file, new)
 
 
+@app.command()
+def collect(
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", metavar="PATTERN", help="Metrics to show, the file's stem first; may be repeated.")
+    ] = None,
+    every_commit: Annotated[bool, typer.Option("--all-commits", help="Experiments of every commit, not only of the current one.")] = False,
+) -> None:
+    """Put all DVC experiments into experiments/: one table, one figure."""
+    from dualprior import experiments
+    from dualprior.artifacts import write_figure, write_table, write_text
+    from dualprior.tables import markdown
+
+    collected = experiments.tabulate(experiments.show(ROOT, every_commit), metric or ["*.hybrid.psnr"])
+    text, folder = markdown(collected.table, decimals=3), ROOT / "experiments"
+    figure = experiments.figure(collected)
+    write_table(folder / "table.csv", collected.table)
+    write_text(folder / "table.md", text)
+    write_figure(folder / "plot.png", figure)
+    print(text)
+
+
 @app.command("dag")
 def show_dag(
     write_deps: Annotated[bool, typer.Option("--write-deps", help="Rewrite the code dependencies in dvc.yaml.")] = False,
