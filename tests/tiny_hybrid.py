@@ -17,7 +17,8 @@ SMALL = {"channels": [8, 8], "input_channels": 4}
 ABLATE = {
     "tasks": list(TASKS), "images": 2, "start_level": [0.1, 0.4], "start_scale": [1.0, 2.0], "dip_steps": [4, 12], "calls": [1, 2],
     "samples": [1, 2], "data_weight": [0.25, 1.0], "start_kind": ["dip", "bicubic"], "gamma": [0.0, 0.25], "guided_calls": 3,
-    "left_out": ["nothing", "DIP"], "beta": [0.0, 0.3],
+    "left_out": ["nothing", "DIP"], "beta": [0.0, 0.3], "inflation": [1.0, 2.0],
+    "interleaved": {"weights": [0.0, 0.5], "steps": 4, "refit": 2},
     "network": {"skip": {"kind": "skip", "skip_channels": 4, **SMALL}, "decoder": {"kind": "decoder", **SMALL}},
 }  # fmt: skip
 
@@ -25,10 +26,10 @@ ABLATE = {
 def params() -> dict:
     """The committed parameters with fewer and smaller of everything."""
     data = read_yaml(tiny.PROJECT / PIPELINE / "params.yaml")
-    data["crops"] |= {"test": 2, "val": 2, "seeds": 2}
+    data["crops"] |= {"test": 2, "skip": 1, "val": 2, "seeds": 2}
     data["problems"], data["priors"] = list(TASKS), {PRIOR: data["priors"][PRIOR]}
-    data["runs"] = {name: data["runs"][name] for name in (*TASKS, f"{PRIOR}-sr4")}
-    data["runs"][f"{PRIOR}-sr4"]["images"] = 2
+    data["runs"] = {name: data["runs"][name] for name in (*TASKS, f"{PRIOR}-denoise50")}
+    data["runs"][f"{PRIOR}-denoise50"]["images"] = 2
     data["realism"] |= {"tasks": ["sr4"], "calls": [1, 3], "full": 8, "images": 3}
     data["contraction"] |= {"levels": [0.1, 0.8], "calls": 2, "images": 2}
     data["classic"] |= {"calls": 3, "strengths": [0.1, 1.0], "images": 3}

@@ -13,10 +13,11 @@ from dualprior.sampling import Denoise, Noise, ReverseStep, ddpm_split
 def dps(denoise: Denoise, x: Tensor, sigmas: np.ndarray, op: Operator, y: Tensor, strength: float, noise: Noise) -> Iterator[ReverseStep]:
     """Algorithm 1 in x = x0 + sigma*eps coordinates, yielding after every step.
 
-    An ancestral step, then x <- x - strength * grad ||y - A D(x; sigma)||: the gradient of the norm, not of its square, is
-    the paper's step size zeta = strength / ||y - A x0||. The paper's step is in z = x / sqrt(1 + sigma^2), which puts the
-    factor sqrt(1 + sigma^2) sqrt(1 + sigma_next^2) before it here. x: [B, C, H, W] at sigmas[0]; sigmas: [nfe + 1], strictly
-    falling to 0; y: [B, C, h, w]. Every step is one pass forwards and one backwards.
+    An ancestral step, then x <- x - strength * grad ||y - A D(x; sigma)||: the gradient of the norm, as in the authors'
+    code; Algorithm 1 descends its square, with a step size of strength / (2 ||y - A x0||). The paper's step is in
+    z = x / sqrt(1 + sigma^2), which puts the factor sqrt(1 + sigma^2) sqrt(1 + sigma_next^2) before it here.
+    x: [B, C, H, W] at sigmas[0]; sigmas: [nfe + 1], strictly falling to 0; y: [B, C, h, w]. A step is a pass forwards and a
+    pass backwards.
     """
     grid = torch.as_tensor(sigmas, dtype=torch.float64).to(x)
     for nfe, (sigma, sigma_next) in enumerate(zip(grid, grid[1:], strict=False), start=1):

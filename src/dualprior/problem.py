@@ -117,6 +117,11 @@ class CoupledSettings:
     data_term: DataTerm
     expected_error: Sequence[tuple[int, float]]  # (step, RMSE of the plain fit on validation images), rising steps
 
+    def error_at(self, step: int) -> float:
+        """The least RMSE expected up to this step, between the known steps by interpolation."""
+        steps, errors = zip(*self.expected_error, strict=True)
+        return float(np.interp(step, steps, np.minimum.accumulate(errors)))
+
 
 def load(paths: Paths, key: str, task: Task, split: str, seed: int, model: Pretrained, where: torch.device) -> Problem:
     """One split ("val" or "test") of a task with the trained model and the DIP fits, ready for any method."""

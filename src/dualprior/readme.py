@@ -13,7 +13,7 @@ def render(root: Path, text: str) -> str:
     paths, hybrid, stopping = (Paths(root, pipeline=pipeline) for pipeline in (".", "studies/hybrid", "studies/stopping"))
     wide, rules = read_json(hybrid.claims), read_json(stopping.claims)
     parts = {
-        "answers": answers(wide, rules, read_table(hybrid.per_image).query("prior == 'full'")),
+        "answers": answers(wide, rules, read_table(hybrid.per_image).query("prior == 'full'"), read_table(hybrid.study_table("groups"))),
         "results": read_text(paths.results_table),
         "claims": tables.render_claims(read_json(paths.claims)),
         "hybrid": tables.render_claims(wide),

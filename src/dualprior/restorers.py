@@ -1,6 +1,7 @@
 """The procedures behind the catalogue of methods: each takes a `Problem` and gives an `Estimate`.
 
-A restorer sees measurements, the trained denoiser and the DIP fits. It never sees a clean image.
+A restorer sees measurements, the trained denoiser and the DIP fits. It never sees a clean image. Those without either prior
+are in `starts`, those that go on fitting a DIP in `coupling`.
 """
 
 from functools import partial
@@ -8,18 +9,15 @@ from functools import partial
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
-from dualprior import dip, pair, schedule
+from dualprior import pair, schedule
 from dualprior.adaptation import adapt, with_gains
-from dualprior.back_projection import data_term
-from dualprior.consistency import Rectify, lay_data, proximal
+from dualprior.consistency import Rectify, proximal
 from dualprior.device import Stopwatch
 from dualprior.fusion import weighted_mean
 from dualprior.noise_guidance import towards
-from dualprior.observation import Observation
-from dualprior.operators import BlockAverage, GaussianBlur, Identity, Mask
-from dualprior.problem import CoupledSettings, Estimate, Problem
+from dualprior.operators import Identity
+from dualprior.problem import Estimate, Problem
 from dualprior.sampling import Split, ddpm_split, last, restart, reverse, zeta_split
 from dualprior.seeding import ImageNoise
 from dualprior.settings.restore import Adapt
@@ -27,56 +25,6 @@ from dualprior.witness import coupled_pair
 
 OWN = "hybrid.start_scale"  # the parameter behind a start level, unless another is named
 SMALLEST_START = 0.02  # in [-1, 1] units; below it a restart changes nothing
-
-
-# --- without a learned prior ---------------------------------------------------------------------------------
-
-
-def as_image(problem: Problem, past: dict) -> Estimate:
-    """The measurement at the size of the image: y itself, zero-filled or repeated pixels."""
-    op, y = problem.seen.op, problem.seen.y
-    return Estimate(y if y.shape[-2:] == problem.seen.size else op.A_dagger(y))
-
-
-def pseudo_inverse(problem: Problem, past: dict) -> Estimate:
-    """A†y."""
-    with Stopwatch(len(problem.seen.y)) as watch:
-        x = problem.seen.op.A_dagger(problem.seen.y)
-    return Estimate(x, watch.seconds)
-
-
-def bicubic(problem: Problem, past: dict) -> Estimate:
-    with Stopwatch(len(problem.seen.y)) as watch:
-        x = interpolate(problem.seen.y, size=problem.seen.size, mode="bicubic", antialias=False)
-    return Estimate(x, watch.seconds)
-
-
-def blurred(problem: Problem, past: dict, std: float) -> Estimate:
-    """The measurement under a Gaussian of `std` pixels; holes are filled by ever wider ones (normalised convolution)."""
-    with Stopwatch(len(problem.seen.y)) as watch:
-        x = _fill(problem.seen, std) if isinstance(problem.seen.op, Mask) else _blur(_upright(problem.seen), std)
-    return Estimate(x, watch.seconds)
-
-
-def _upright(seen: Observation) -> Tensor:
-    return interpolate(seen.y, size=seen.size, mode="bicubic") if isinstance(seen.op, BlockAverage) else seen.y
-
-
-def _blur(x: Tensor, std: float) -> Tensor:
-    return GaussianBlur(std, tuple(x.shape[-2:])).A(x)
-
-
-def _fill(seen: Observation, std: float) -> Tensor:
-    """Knutsson & Westin 1993: blur(mask*y) / blur(mask), the narrowest Gaussian that reaches a known pixel."""
-    mask = seen.op.mask
-    x = torch.zeros_like(seen.y)
-    reached = torch.zeros_like(mask, dtype=torch.bool)
-    for width in (std, 2 * std, 4 * std, 8 * std, 16 * std):
-        weight = _blur(mask, width)
-        now = (weight > 0.02) & ~reached
-        x = torch.where(now, _blur(seen.y, width) / weight.clamp(min=1e-6), x)
-        reached |= now
-    return torch.where(mask > 0, seen.y, x)
 
 
 # --- the diffusion model alone -------------------------------------------------------------------------------
@@ -106,14 +54,16 @@ def chain(
     sigmas = schedule.schedule_grid(problem.levels, calls)
     if grid == "few_step":
         sigmas = schedule.few_step_grid(float(problem.levels[-1]), calls)
-    return _reverse_from_noise(problem, sigmas, _split(zeta), _data(problem, data_weight), purpose)
+    return _reverse_from_noise(problem, sigmas, split_of(zeta), data_step(problem, data_weight), purpose)
 
 
-def _split(zeta: float | None) -> Split:
+def split_of(zeta: float | None) -> Split:
+    """How the noise of the next level is made up; None is DDPM's own way."""
     return ddpm_split if zeta is None else partial(zeta_split, zeta=zeta)
 
 
-def _data(problem: Problem, weight: float) -> Rectify:
+def data_step(problem: Problem, weight: float) -> Rectify:
+    """What draws a guess of the image towards the measurement."""
     return proximal(problem.seen.op, problem.seen.y, problem.seen.sigma_y, weight)
 
 
@@ -170,14 +120,23 @@ def dip_stopped(problem: Problem, past: dict) -> Estimate:
 # --- both ----------------------------------------------------------------------------------------------------
 
 
-def restarted(problem: Problem, past: dict, start: str, scale: float, calls: int, data_weight: float, asked_by: str = OWN) -> Estimate:
-    """Variance-matched restart at level scale * predicted error, then few deterministic steps.
+def restarted(
+    problem: Problem, past: dict, start: str, inflation: float, scale: float, calls: int, data_weight: float, asked_by: str = OWN
+) -> Estimate:
+    """Variance-matched restart at level scale * inflated error, then few deterministic steps.
 
-    With scale <= 1 nothing is added: the start is taken to be at the level of its own error, or, below 1, at less, as
-    its errors are not white.
+    With scale <= 1 nothing is added: the start is taken to be at the level of its own error, or, below 1, at less.
     """
-    begin = past[start]
+    begin = inflated(past[start], inflation)
     return restart_at(problem, begin, start_level(problem, begin, scale), calls, data_weight, asked_by)
+
+
+def inflated(begin: Estimate, by: float) -> Estimate:
+    """The start with `by` times its predicted error.
+
+    Errors that are not white, gathered in a hole or at low frequencies, are to the denoiser more noise than their RMSE says.
+    """
+    return Estimate(begin.x, error=by * begin.error, denoise=begin.denoise).after(begin)
 
 
 def start_level(problem: Problem, begin: Estimate, scale: float) -> Tensor:
@@ -205,14 +164,16 @@ def restart_at(
     grid = schedule.few_step_grid(level.double().cpu().numpy(), calls)
     with Stopwatch(len(seen.y)) as watch:
         x = restart(begin.x, begin.error, level, noise(begin.x))
-        rectify = _data(problem, data_weight)
-        end = last(reverse(begin.denoise or problem.denoise, x, grid, split=_split(zeta), rectify=rectify, noise=noise))
+        rectify = data_step(problem, data_weight)
+        end = last(reverse(begin.denoise or problem.denoise, x, grid, split=split_of(zeta), rectify=rectify, noise=noise))
     return Estimate(end.x0, watch.seconds, nfe=end.nfe, denoise=begin.denoise).after(begin)
 
 
-def mean_of_restarts(problem: Problem, past: dict, start: str, scale: float, calls: int, data_weight: float, samples: int) -> Estimate:
+def mean_of_restarts(
+    problem: Problem, past: dict, start: str, inflation: float, scale: float, calls: int, data_weight: float, samples: int
+) -> Estimate:
     """The mean of several restarts in which all of every step's noise is fresh (zeta = 1)."""
-    begin = past[start]
+    begin = inflated(past[start], inflation)
     level = start_level(problem, begin, scale)
     runs = [restart_at(problem, begin, level, calls, data_weight, OWN, zeta=1.0, purpose=f"restart-{start}-{k}") for k in range(samples)]
     return _mean_of(runs)
@@ -221,8 +182,8 @@ def mean_of_restarts(problem: Problem, past: dict, start: str, scale: float, cal
 def guided_chain(problem: Problem, guide: Estimate, calls: int, data_weight: float, gamma: float, purpose: str = "guided") -> Estimate:
     """The chain from pure noise (zeta = 1) drawn towards another restoration, the more the noisier the level."""
     sigmas = schedule.schedule_grid(problem.levels, calls)
-    rectify = towards(guide.x, guide.error, gamma, _data(problem, data_weight))
-    return _reverse_from_noise(problem, sigmas, _split(1.0), rectify, purpose).after(guide)
+    rectify = towards(guide.x, guide.error, gamma, data_step(problem, data_weight))
+    return _reverse_from_noise(problem, sigmas, split_of(1.0), rectify, purpose).after(guide)
 
 
 def mean_of_guided(problem: Problem, past: dict, start: str, calls: int, data_weight: float, gamma: float, samples: int) -> Estimate:
@@ -274,48 +235,3 @@ def fused(problem: Problem, past: dict, first: str, second: str, weight: float) 
     """weight * first + (1 - weight) * second; what they share is paid for once."""
     a, b = past[first], past[second]
     return Estimate(weight * a.x + (1 - weight) * b.x).after(a, b)
-
-
-def coupled(problem: Problem, past: dict, step: int, settings: CoupledSettings) -> Estimate:
-    """DIP regularised by the denoiser (RED: Romano et al. 2017; DeepRED: Mataev et al. 2019), stopped at `step`.
-
-    min over theta of the data term (`data_term`, a mean over its values) + beta ||f - sg D(f_avg; s)||^2 / d: the
-    denoiser sees the running average of the output with no noise added, its target is refreshed every few steps, and s
-    follows down the error that the plain fit has at that step on validation images.
-    """
-    if "coupled" not in problem.memo:
-        problem.memo["coupled"] = _coupled_fit(problem, settings)
-    kept, seconds_per_step = problem.memo["coupled"]
-    image, calls = kept[step]
-    return Estimate(image, seconds_per_step * step, nfe=calls, iterations=step)
-
-
-def coupled_steps(settings: CoupledSettings) -> list[int]:
-    return dip.snapshot_steps(settings.steps, 12)
-
-
-def _coupled_fit(problem: Problem, c: CoupledSettings) -> tuple[dict[int, tuple[Tensor, int]], float]:
-    """Averaged output and network calls so far at the snapshot steps, and the seconds of one step of one image."""
-    seen = problem.seen
-    steps_known, errors_known = zip(*c.expected_error, strict=True)
-    falling = np.minimum.accumulate(errors_known)
-    target, calls = None, 0
-
-    def pull(step: int, output: Tensor, average: Tensor | None) -> Tensor:
-        nonlocal target, calls
-        if average is None:
-            return output.new_zeros(len(output))
-        if target is None or step % c.refresh == 0:
-            level = c.level_scale * float(np.interp(step, steps_known, falling))
-            with torch.no_grad():
-                target, calls = problem.denoise(average, max(level, SMALLEST_START)), calls + 1
-        return c.beta * (output - target).square().mean((1, 2, 3))
-
-    op, y = data_term(seen.op, seen.y, c.data_term)
-    steps = dip.fit_images(c.recipe, op, y, seen.names, seen.size, c.steps, device=seen.y.device, extra=pull)
-    wanted, kept = set(coupled_steps(c)), {}
-    with Stopwatch(len(seen.y)) as watch:
-        for done in steps:
-            if done.step in wanted:
-                kept[done.step] = lay_data(seen.op, done.average, seen.y, seen.sigma_y), calls
-    return kept, watch.seconds / c.steps

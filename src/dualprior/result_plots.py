@@ -16,8 +16,15 @@ PALETTE = {HYBRID: "#8b1a1a", DIFFUSION: "#0072b2", DIP: "#e69f00", OTHER: "#8c8
 MARKERS = {HYBRID: "D", DIFFUSION: "o", DIP: "s", OTHER: "v"}
 # Those of the catalogue, which lies above this layer: a test holds the two equal.
 HYBRIDS = (
-    "restart_dip_short", "restart_dip", "restart_dip_mean", "guided_dip_mean", "coupled", "restart_coupled", "fused", "blend", "hybrid",
+    "restart_dip_short", "restart_dip", "restart_dip_mean", "guided_dip_mean", "coupled", "restart_coupled", "fused", "blend",
+    "restart_blend", "hybrid",
 )  # fmt: skip
+KNOBS = {  # what an axis says of a setting, where its name does not
+    "start_level": "start level σ, image values in [-1, 1]", "start_scale": "κ", "dip_steps": "DIP fit steps", "calls": "network calls",
+    "samples": "K, restarts averaged", "data_weight": "weight of the denoiser against the data", "beta": "β", "gamma": "γ",
+    "inflation": "the start's error is taken for so many times its RMSE", "interleaved": "weight of the DIP in a guess",
+    "network": "network of the DIP", "start_kind": "kind of start", "left_out": "source left out",
+}  # fmt: skip
 FRONT_RANGE_DB = 6.0  # quality_time leaves out methods this far below the best
 
 
@@ -166,11 +173,12 @@ def ablation(table: pd.DataFrame, knob: str) -> Figure:
     places = {value: value if numeric else i for i, value in enumerate(values.unique())}
     kinds = list(table["series"].unique())
     colours, markers = dict(zip(kinds, SERIES, strict=False)), dict(zip(kinds, "oDsv^Ph", strict=False))
-    style = {"hue": "series", "palette": colours, "style": "series", "markers": markers, "dashes": False, "errorbar": None}
+    dashes = dict(zip(kinds, ("", (4, 1.5), (1, 1), (4, 1, 1, 1), (6, 2), (2, 1), (1, 2)), strict=False))
+    style = {"hue": "series", "palette": colours, "style": "series", "markers": markers, "dashes": dashes, "errorbar": None}
     table = table.assign(place=values.map(places))
     for ax, task in zip(axes.flat, tasks, strict=False):
         rows = table[table["task"] == task]
-        sns.lineplot(rows, x="place", y="psnr", ax=ax, linewidth=1.4 if numeric else 0, **style)
+        sns.lineplot(rows, x="place", y="psnr", ax=ax, linewidth=1.4 if numeric else 0, legend=False, **style)
         ax.vlines(rows["place"], rows["low"], rows["high"], colors=rows["series"].map(colours), linewidth=0.9)
         if numeric and values.min() > 0 and values.max() > 10 * values.min():
             ax.set_xscale("log")
@@ -178,13 +186,15 @@ def ablation(table: pd.DataFrame, knob: str) -> Figure:
         ax.set_xticks(list(places.values()), [f"{value:g}" if numeric else value for value in places])
         best = rows.loc[rows["psnr"].idxmax()]
         chosen = f"{best['value']:g}" if numeric else best["value"]
-        describe(ax, knob.replace("_", " "), "PSNR, dB", f"{task}: best at {chosen}, {best['psnr']:.2f} dB")
-        ax.legend(fontsize=8, frameon=False)
-        ax.get_legend().set_visible(rows["series"].nunique() > 1)
+        describe(ax, KNOBS.get(knob, knob.replace("_", " ")), "PSNR, dB", f"{task}: best at {chosen}, {best['psnr']:.2f} dB")
         if not numeric:
             ax.tick_params(axis="x", rotation=30)
     for ax in list(axes.flat)[len(tasks) :]:
         ax.set_axis_off()
+    lines = {kind: ((0, dashes[kind]) if dashes[kind] else "-") if numeric else "" for kind in kinds}
+    keys = [Line2D([], [], color=colours[kind], marker=markers[kind], linestyle=lines[kind], label=kind) for kind in kinds]
+    if len(kinds) > 1:
+        figure.legend(handles=keys, loc="outside lower center", ncols=len(keys), frameon=False, fontsize=8)
     return figure
 
 

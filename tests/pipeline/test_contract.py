@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import json
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from dualprior import dag
 from dualprior.config import SCHEMAS, check_params, load_params, read_yaml
 from dualprior.paths import Paths
+from dualprior.result_plots import KNOBS
 from dualprior.settings.base import Section
 from dualprior.studies.stopping.readings import HEADINGS
 
@@ -136,12 +138,35 @@ def test_the_message_about_a_missing_file_names_the_stage_that_makes_it():
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_outputs_are_cached_and_metrics_and_plots_are_not(name):
+def test_outputs_are_cached_and_metrics_tables_and_plots_are_not(name):
+    """What is not cached is committed. `dvc plots` draws all that stands under plots, so no table does."""
     entry = ENTRIES[name].get("do", ENTRIES[name])
     assert entry["desc"]
-    assert all(isinstance(out, str) for out in entry.get("outs", []))
-    for item in entry.get("metrics", []) + entry.get("plots", []):
-        assert [settings["cache"] for settings in item.values()] == [False]
+    outs = entry.get("outs", [])
+    tables = [item for item in outs if not isinstance(item, str)]
+    assert {Path(next(iter(item))).suffix for item in tables} <= {".csv", ".md"}
+    assert not any(out.startswith(("metrics/", "studies/")) for out in outs if isinstance(out, str))
+    assert {Path(next(iter(item))).suffix for item in entry.get("plots", [])} <= {".png"}
+    for item in tables + entry.get("metrics", []) + entry.get("plots", []):
+        assert item == {next(iter(item)): {"cache": False}}
+
+
+def test_every_template_of_dvc_plots_is_there_and_draws_columns_that_are_there():
+    """And every knob of the default run is drawn, under the name that its own figure gives it."""
+    drawn = {next(iter(entry)): next(iter(entry.values())) for entry in read_yaml(PROJECT / "dvc.yaml")["plots"]}
+    anchors = {f"<DVC_METRIC_{name}>" for name in ("DATA", "TITLE", "X", "Y", "X_LABEL", "Y_LABEL")}
+    for name, plot in drawn.items():
+        template = (PROJECT / f".dvc/plots/{plot['template']}.json").read_text()
+        assert set(re.findall("<DVC_[A-Z_]+>", template)) <= anchors
+        made = {field["as"] for step in json.loads(template)["transform"] for field in step.get("joinaggregate", [step]) if "as" in field}
+        fields = set(re.findall(r'"field": "(\w+)"', template)) | set(re.findall(r"datum\.(\w+)", template)) - {"filename"}
+        for file, column in plot["y"].items():
+            columns = (PROJECT / file).read_text().splitlines()[0].split(",")
+            assert {plot["x"], column} | fields - made - {"rev"} <= set(columns), (name, file)
+    knobs = ENTRIES["./ablate"]["matrix"]["knob"]
+    assert {name.removeprefix("Ablation of ") for name in drawn if name.startswith("Ablation")} == set(knobs)
+    assert {knob: drawn[f"Ablation of {knob}"]["x_label"] for knob in knobs} == {knob: KNOBS[knob] for knob in knobs}
+    assert set(drawn["PSNR along the DIP fits"]["y"]) == {f"metrics/tasks/dip_psnr_{task}.csv" for task in PARAMS.tasks}
 
 
 def test_commands_are_constant_and_known():

@@ -161,8 +161,8 @@ def test_the_quickest_method_without_a_dip_is_named_beside_a_time_ratio():
 
 
 def test_the_twin_is_named_before_and_not_picked():
-    claim = judge(rows(hybrid=0.5, restart_blend_cheap=0.2, blend_cheap=0.4))["hybrid_vs_twin_db_sr4"]
-    assert (claim["rival"], claim["value"]) == ("restart_blend_cheap", pytest.approx(0.3 + WOBBLE.mean(), abs=1e-4))
+    claim = judge(rows(hybrid=0.5, finished_cheap=0.2, blend_cheap=0.4))["hybrid_vs_twin_db_sr4"]
+    assert (claim["rival"], claim["value"]) == ("finished_cheap", pytest.approx(0.3 + WOBBLE.mean(), abs=1e-4))
 
 
 def test_a_rival_that_ran_on_few_images_is_not_the_strongest():
@@ -193,3 +193,8 @@ def test_the_start_rule_is_judged_at_its_own_scale_and_over_tasks(shares, value,
 
 def test_a_start_rule_that_was_not_swept_is_not_judged():
     assert claims.start_rule(swept({"a": (1.0, 1.0)}), 1.5, {"a": True}) == {}
+
+
+def test_the_mean_of_many_calls_is_a_claim_of_its_own():
+    claim = judge(rows(hybrid=0.5, ddpm_mean_long=0.2))["hybrid_vs_long_mean_db_sr4"]
+    assert (claim["rival"], claim["value"]) == ("ddpm_mean_long", pytest.approx(0.3 + WOBBLE.mean(), abs=1e-4))

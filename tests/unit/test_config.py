@@ -56,6 +56,8 @@ def test_exponents_without_a_point_are_numbers(tmp_path):
         ("ddpm.training.lr", float("nan"), r"ddpm\.training\.lr = nan: .*finite"),
         ("restore.restart.scales", [1.0, "2"], r"restore\.restart\.scales\.1 = '2': .*number"),
         ("dip.steps", 1, r"dip\.steps = 1: .*greater than or equal to 2"),
+        ("dip.least_step", 301, r"dip\.least_step=301 is more than dip\.steps"),
+        ("dip.networks", {"box": {}}, r"dip\.networks\.box"),
         ("dip.snapshots", 10**6, r"dip\.snapshots=1000000 is more than dip\.steps"),
         ("data.image_size", 20, r"data\.image_size = 20: .*multiple of 8"),
         ("data.source", "internet", r"data\.source = 'internet': .*'photos' or 'folder'"),

@@ -11,10 +11,14 @@ import torch
 from pydantic import ValidationError
 
 from dualprior import dip
+from dualprior.config import load_params
 from dualprior.errors import UserError
 from dualprior.operators import BlockAverage, Identity, Mask
-from dualprior.seeding import generator
+from dualprior.seeding import ImageNoise, generator
 from dualprior.settings.dip import DIPNetwork
+from dualprior.settings.tasks import OperatorName
+from dualprior.stages import fit_dip
+from dualprior.witness import coupled_pair
 
 NAMES = ["a", "b", "c"]
 CPU = torch.device("cpu")
@@ -70,6 +74,26 @@ def test_a_recipe_is_read_from_the_parameters():
     recipe = dip.Recipe.of(settings.model_dump())
     assert (recipe.kind, recipe.lr, recipe.ema, recipe.precision) == ("skip", settings.lr, settings.ema, settings.precision)
     assert recipe.network == settings.network.model_dump(exclude={"kind"})
+
+
+def test_an_operator_has_the_network_named_for_it():
+    settings = load_params(tiny.PROJECT / "params.yaml").dip
+    for operator in get_args(OperatorName):
+        expected = settings.networks.get(operator, settings.network)
+        assert settings.recipe(operator)["network"] == expected.model_dump()
+    assert settings.recipe("box_mask")["network"]["kind"] == "unet"
+    assert settings.recipe("random_mask")["network"]["kind"] == "skip"
+
+
+@pytest.mark.parametrize(("task", "waits"), [("sr4", True), ("denoise50", False)])
+def test_exact_data_are_not_judged_before_the_least_step(task, waits):
+    """Noisy data are: what is fitted late there is noise."""
+    seen, settings = tiny.problem(task, 2).seen, tiny.params().dip.model_copy(update={"steps": 8, "judge_every": 2, "least_step": 6})
+    judges = coupled_pair(seen.op, seen.y, seen.sigma_y, 0.5, ImageNoise(0, "witness", seen.names))
+    recipe = dip.Recipe.of(settings.recipe("block_average"))
+    result = fit_dip.fit(seen, judges, settings, recipe, [8])
+    assert sorted({row["step"] for row in result.trace}) == ([6, 8] if waits else [2, 4, 6, 8])
+    assert not waits or result.pick.step.min() >= 6
 
 
 def test_fitting_never_imports_torchs_compiler():

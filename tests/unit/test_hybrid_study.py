@@ -16,7 +16,7 @@ from dualprior.settings.hybrid_runs import Run
 from dualprior.settings.hybrid_study import HybridStudy
 from dualprior.studies.hybrid import contract, patches, readings, report
 from dualprior.studies.hybrid.crops import repeated
-from dualprior.studies.hybrid.realism import FROM_DIP, FROM_NOISE, FULL_CHAIN
+from dualprior.studies.hybrid.realism import FROM_CHEAP, FROM_DIP, FROM_NOISE, FULL_CHAINS
 
 INTERVAL = functools.partial(metrics.bootstrap_mean, resamples=300, confidence=0.95, seed=0)
 RUNS = {
@@ -59,7 +59,8 @@ def test_the_gain_grows_only_if_it_is_larger_with_the_weakest_prior(hybrid, hold
 def likeness(mine: list[float], theirs: list[float], full: float) -> pd.DataFrame:
     table = [("sr4", FROM_DIP, calls, value) for calls, value in zip((1, 5, 50), mine, strict=True)]
     table += [("sr4", FROM_NOISE, calls, value) for calls, value in zip((1, 5, 50), theirs, strict=True)]
-    rows = pd.DataFrame([*table, ("sr4", FULL_CHAIN, 1000, full)], columns=["task", "method", "calls", "frechet"])
+    table += [("sr4", FROM_CHEAP, 5, 9.0), *(("sr4", name, 1000, full + more) for name, more in zip(FULL_CHAINS, (3.0, 0.0), strict=True))]
+    rows = pd.DataFrame(table, columns=["task", "method", "calls", "frechet"])
     return rows.assign(seconds=1.0, psnr=20.0)
 
 
@@ -72,20 +73,30 @@ def test_calls_to_likeness_are_the_fewest_within_the_limit(mine, value, holds):
     assert (claim["value"], claim["holds"], claim["rival_value"]) == (value, holds, 50)
 
 
+def test_a_cheap_start_that_is_as_quick_takes_the_claim_and_a_start_without_calls_does_not_count():
+    table = likeness([2.0, 1.0, 1.0], [9.0, 9.0, 9.0], 1.0)
+    cheap = table.assign(frechet=table["frechet"].mask(table["method"] == FROM_CHEAP, 1.0))
+    claim = report.calls_to_likeness(cheap, 0.05)["hybrid_nfe_to_fid_sr4"]
+    assert (claim["value"], claim["rival_value"], claim["holds"]) == (5, 5, False)
+    start = pd.DataFrame([{"task": "sr4", "method": FROM_DIP, "calls": 0, "frechet": 0.1, "seconds": 1.0, "psnr": 20.0}])
+    claim = report.calls_to_likeness(pd.concat([table, start]), 0.05)["hybrid_nfe_to_fid_sr4"]
+    assert (claim["value"], claim["rival_value"], claim["holds"]) == (5, None, True)
+
+
 def test_a_restart_that_needs_no_fewer_calls_than_a_chain_shows_nothing():
     claim = report.calls_to_likeness(likeness([2.0, 1.0, 1.0], [2.0, 1.0, 1.0], 1.0), 0.05)["hybrid_nfe_to_fid_sr4"]
     assert (claim["value"], claim["rival_value"], claim["holds"]) == (5, 5, False)
-    assert "no fewer than the chain" in claim["reading"]
+    assert "no fewer than without a DIP" in claim["reading"]
 
 
-def test_gains_are_given_by_photograph_and_for_the_crops_not_seen_before():
+def test_gains_are_given_by_photograph():
     crops = pd.DataFrame({"crop": ["i0", "i1", "i2", "i3"], "photograph": ["cat", "temple", "cat", "temple"]})
     mine = FULL.copy()
     mine.loc[(mine["method"] == "hybrid") & (mine["image"] == "i3"), "psnr"] += 1.0
-    table = report.by_group(mine, crops, 2, INTERVAL)
-    gains = table[table["what"] == "gain over ddpm_mean"].set_index("crops")
-    np.testing.assert_allclose(gains["dB"], [0.4, 0.9, 0.9], atol=1e-3)
-    assert gains.index.tolist() == ["cat", "temple", "not in the default run"]
+    table = report.by_photograph(mine, crops, INTERVAL)
+    gains = table[table["what"] == "gain over ddpm_mean"].set_index("photograph")
+    np.testing.assert_allclose(gains["dB"], [0.4, 0.9], atol=1e-3)
+    assert gains.index.tolist() == ["cat", "temple"]
 
 
 class Shrinking(torch.nn.Module):
@@ -156,6 +167,22 @@ def test_a_knob_that_moves_little_is_called_flat():
     assert "flat (under 0.1 dB) on sr4" in text
 
 
+def test_values_in_use_that_differ_by_task_are_named_with_theirs():
+    one = sweep([(-0.3, -0.4, -0.2), (0.0, 0.0, 0.0), (0.1, 0.0, 0.2)], [1.0, 2.0, 3.0])
+    other = sweep([(0.0, 0.0, 0.0), (-0.2, -0.3, -0.1), (-0.1, -0.2, 0.0)], [3.0, 2.0, 1.0]).assign(task="deblur")
+    text = readings.read_knob("inflation", pd.concat([one, other], ignore_index=True))
+    assert "Validation images would choose 2 on sr4, 0.5 on deblur. In use is 0.5 on deblur; 1 on sr4." in text
+
+
+def test_a_compact_table_has_a_row_a_value_a_column_a_task_and_the_validation_choice_in_bold():
+    table = readings.by_value("start_scale", sweep([(-0.3, -0.4, -0.2), (-0.001, 0.0, 0.0), (0.1, 0.0, 0.2)], [1.0, 2.0, 3.0]))
+    assert table.columns.tolist() == ["value", "sr4"]
+    assert table["value"].tolist() == ["0.5", "1", "2"]
+    assert table["sr4"].tolist() == ["26.70 (-0.30)", "27.00 (+0.00)", "**27.10** (+0.10)"]
+    untold = readings.by_value("start_scale", sweep([(float("nan"),) * 3] * 3, [1.0, 2.0, 3.0]).assign(psnr=20.0))
+    assert untold["sr4"].tolist() == ["**20.00**", "20.00", "20.00"]
+
+
 def study(**changes) -> dict:
     from dualprior.config import read_yaml
 
@@ -167,7 +194,9 @@ def study(**changes) -> dict:
     [
         ({"priors": {"both": {"share": 0.5, "files": ["skimage/data/ihc.png"]}}}, "priors.both"),
         ({"runs": {"a": {"task": "sr4", "prior": "lost", "model": "models/ddpm"}}}, "runs.a.prior=lost"),
-        ({"runs": {"a": {"task": "lost", "prior": "full", "model": "models/ddpm"}}}, "runs.a.task=lost"),
+        ({"runs": {"lost": {"task": "lost", "prior": "full", "model": "models/ddpm"}}}, "runs.lost.task=lost"),
+        ({"runs": {"a": {"task": "sr4", "prior": "full", "model": "models/ddpm"}}}, "runs.a has the full prior"),
+        ({"problems": [*study()["problems"], "denoise75"]}, "problems has denoise75"),
         ({"runs": {"a": {"task": "sr4", "prior": "tenth", "model": "models/ddpm"}}}, "runs.a.model"),
     ],
 )

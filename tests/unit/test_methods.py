@@ -19,7 +19,8 @@ CLEAN = tiny.images(2)
 TASKS = ("denoise25", "sr4", "inpaint_random", "inpaint_box", "deblur")
 ALWAYS = {
     "input", "one_step", "ddpm_1000", "ddpm_best", "ddpm_mean", "dip_last", "dip_stopped", "restart_cheap", "restart_cheap_mean",
-    "guided_cheap_mean", "fused_cheap", "blend_cheap", "restart_blend_cheap", "restart_dip", "restart_dip_mean", "guided_dip_mean",
+    "guided_cheap_mean", "fused_cheap", "blend_cheap", "restart_blend_cheap", "finished_cheap", "restart_dip", "restart_dip_mean",
+    "guided_dip_mean", "restart_blend",
     "coupled", "restart_coupled", "fused", "blend", "hybrid",
 }  # fmt: skip
 
@@ -62,18 +63,26 @@ def test_every_method_gives_finite_images_of_the_right_size(finished, task):
 
 @pytest.mark.parametrize(
     ("task", "own"),
-    [("denoise25", set()), ("sr4", {"bicubic"}), ("inpaint_random", set()), ("inpaint_box", set()), ("deblur", {"pinv"})],
+    [
+        ("denoise25", set()), ("sr4", {"bicubic"}), ("inpaint_random", {"biharmonic"}), ("inpaint_box", {"biharmonic"}),
+        ("deblur", {"pinv"}),
+    ],
 )
 def test_every_named_baseline_is_there(task, own):
     names = set(methods(tiny.problem(task, 2)))
     assert names >= ALWAYS | own
-    assert names & {"bicubic", "pinv"} == own
+    assert names & {"bicubic", "biharmonic", "pinv"} == own
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_the_hybrid_is_one_method_with_one_setting_for_all_tasks(finished, task):
-    setting = {"start": "blend", "scale": PARAMS.hybrid.start_scale, "calls": PARAMS.hybrid.calls, "data_weight": PARAMS.hybrid.data_weight}
-    assert finished[task]["hybrid"].setting == setting
+def test_the_hybrid_mixes_the_blend_and_its_restart_by_weights_of_sum_1(finished, task):
+    """The restart has one of the settings tried."""
+    past, tried = finished[task], PARAMS.hybrid
+    assert set(past["hybrid"].setting["weights"]) <= {"blend", "restart_blend"}
+    assert sum(past["hybrid"].setting["weights"].values()) == pytest.approx(1)
+    restart = dict(past["restart_blend"].setting)
+    assert restart.pop("inflation") in tried.inflations
+    assert restart == {"start": "blend", "scale": tried.start_scale, "calls": tried.calls, "data_weight": tried.data_weight}
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -122,6 +131,8 @@ def test_cheap_starts_compete_with_the_dip_on_no_fewer_settings():
         assert tried["start"] == ["input", "bicubic", "blurred", "one_step"]
         for name in set(own) - {"start"}:
             assert set(own[name]) <= set(tried[name]), (cheap, name)
+    *_, last = listed["guided_cheap_mean"].rounds
+    assert last["gamma"] == listed["guided_dip_mean"].rounds[0]["gamma"] == list(PARAMS.hybrid.gammas)
 
 
 def test_denoising_takes_its_own_noise_level_in_one_step():

@@ -64,7 +64,7 @@ def test_fitting_and_restoring_need_no_clean_test_image(done, task):
 def test_every_restored_method_says_what_it_cost(done, task):
     methods = artifacts.read_json(done.restored_info(task))["methods"]
     assert methods.keys() == {name for name in artifacts.read_tensors(done.restored(task)) if not name.startswith("val_")}
-    assert methods["hybrid"]["nfe"] >= 1
+    assert methods["restart_blend"]["nfe"] >= 1
     assert methods["dip_stopped"]["seconds"] > 0
 
 

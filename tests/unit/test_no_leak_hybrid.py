@@ -9,6 +9,7 @@ from tiny_hybrid import PRIOR, STUDY, TASKS
 from dualprior import artifacts
 from dualprior.metrics import ORACLE
 from dualprior.paths import Paths
+from dualprior.stages.ablate import KNOBS as ABLATIONS
 from dualprior.studies.hybrid import (
     ablate,
     classic,
@@ -28,7 +29,7 @@ from dualprior.studies.hybrid import (
 )
 
 CROPS, SEEDS = STUDY.crops.test, STUDY.crops.seeds
-KNOBS = [knob for knob in readings.KNOBS if getattr(STUDY.ablate, knob) is not None]
+KNOBS = list(readings.KNOBS)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,22 @@ def test_every_crop_stands_once_for_every_seed_under_a_name_of_its_own(done):
     assert manifest["seed"].tolist() == [seed for seed in range(SEEDS) for _ in range(CROPS)]
 
 
+def test_test_crops_are_those_after_the_ones_passed_over(done):
+    """In the order of a study that passes none over, where the two photographs take turns; under the names they have there."""
+    names = artifacts.read_table(places.crops(done).manifest).query("split == 'test' and seed == 0")["crop"]
+    assert STUDY.crops.skip == 1
+    assert names.tolist() == ["test_china_00", "test_chelsea_01"]
+
+
+def test_every_knob_has_a_reading_and_a_value_in_use(done):
+    assert set(KNOBS) == set(ABLATIONS)
+    for knob in KNOBS:
+        table = artifacts.read_table(done.ablation(knob, "csv"))
+        assert set(table["split"]) == {"val", "test"}
+        text = readings.read_knob(knob, table)
+        assert text.startswith("Validation images would choose ")
+
+
 def test_seeds_share_a_crop_and_neither_noise_nor_fit(done):
     inside = places.crops(done)
     y = artifacts.read_tensors(inside.measurement("denoise50"))["test_y"]
@@ -107,7 +124,7 @@ def test_rows_are_judged_under_the_crop_with_all_its_seeds(done):
     full = rows[(rows["prior"] == "full") & (rows["method"] == "hybrid") & (rows["task"] == "sr4")]
     assert full.groupby("image")["seed"].nunique().tolist() == [SEEDS] * CROPS
     weak = rows[(rows["prior"] == PRIOR) & (rows["method"] == "hybrid")]
-    assert weak["seed"].tolist() == [0] * STUDY.runs[f"{PRIOR}-sr4"].images
+    assert weak["seed"].tolist() == [0] * STUDY.runs[f"{PRIOR}-denoise50"].images
     best = rows[rows["method"] == ORACLE].set_index(["task", "prior", "image", "seed"])["psnr"]
     stopped = rows[rows["method"] == "dip_stopped"].set_index(["task", "prior", "image", "seed"])["psnr"]
     assert (best - stopped.reindex(best.index)).min() >= -1e-3  # float16 on disk
@@ -139,7 +156,8 @@ def test_every_knob_is_swept_on_validation_and_on_test_images(done, knob):
     assert set(table["split"]) == {"val", "test"}
     main = table[table["series"] == readings.MAIN_SERIES[knob]]
     if knob not in ("dip_steps", "start_kind"):  # there the nearest snapshots, and what the task has
-        assert set(map(as_text, main["value"])) == set(map(as_text, getattr(STUDY.ablate, knob)))
+        asked = STUDY.ablate.interleaved.weights if knob == "interleaved" else getattr(STUDY.ablate, knob)
+        assert set(map(as_text, main["value"])) == set(map(as_text, asked))
     counts = main.groupby(["task", "split"]).size().unstack()
     assert (counts["val"] == counts["test"]).all()
     assert done.ablation(knob, "png").stat().st_size > 5000

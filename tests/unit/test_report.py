@@ -20,9 +20,10 @@ FRAME = read_text(PATHS.report_frame)
 
 
 def test_the_committed_report_is_what_the_committed_metrics_say():
-    tasks = tuple(load_params(tiny.PROJECT / "params.yaml").tasks)
+    params = load_params(tiny.PROJECT / "params.yaml")
+    setup = words.of_setup(params.data, params.ddpm, params.dip, params.hybrid)
     worst = render.failures(read_table(PATHS.default.per_image), SETTINGS.pictures.worst)
-    assert read_text(PATHS.report_text) == render.markdown(PATHS, tasks, SETTINGS.laws, worst), "run `make report`"
+    assert read_text(PATHS.report_text) == render.markdown(PATHS, tuple(params.tasks), SETTINGS.laws, worst, setup), "run `make report`"
 
 
 def test_every_picture_of_the_report_is_there():
@@ -49,6 +50,7 @@ def test_the_page_holds_its_pictures_and_asks_for_nothing(picture):
     assert html.count("data:image/jpeg;base64,") == 1
     sources = re.findall(r"(?:src|href)=\"([^\"#]+)", html)
     assert [source for source in sources if not source.startswith("data:")] == []
+    assert "default-src 'none'; img-src data:;" in html  # a browser would refuse what is asked for all the same
     assert html.count("<math") == 2
     assert "<table>" in html
 

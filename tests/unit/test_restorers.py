@@ -6,15 +6,19 @@ import pytest
 import tiny
 import torch
 
+from dualprior import coupling, dip, starts
 from dualprior import restorers as r
+from dualprior.consistency import lay_data
 from dualprior.errors import UserError
+from dualprior.operators import Mask
 from dualprior.oracles import gaussian_denoiser
 from dualprior.problem import Estimate, first
 from dualprior.settings.restore import Adapt
 
 TASKS = ("denoise25", "sr4", "inpaint_random", "inpaint_box", "deblur")
 CHAIN = {"calls": 3, "zeta": 0.3, "data_weight": 1.0}
-RESTART = {"start": "dip", "scale": 1.5, "calls": 2, "data_weight": 1.0}
+RESTART = {"start": "dip", "inflation": 1.0, "scale": 1.5, "calls": 2, "data_weight": 1.0}
+INTERLEAVED = {"steps": 5, "refit": 2, "inflation": 1.0, "scale": 1.0, "calls": 2, "data_weight": 1.0}
 BEST = Estimate(torch.zeros(1), setting={"data_weight": 4.0})
 
 
@@ -25,15 +29,16 @@ def dip_start(problem) -> Estimate:
 
 
 PROCEDURES = {
-    "as_image": lambda p: r.as_image(p, {}),
-    "blurred": lambda p: r.blurred(p, {}, 1.0),
-    "one_step": lambda p: r.one_step(p, {"input": r.as_image(p, {})}, "input", 0.3),
+    "as_image": lambda p: starts.as_image(p, {}),
+    "blurred": lambda p: starts.blurred(p, {}, 1.0),
+    "one_step": lambda p: r.one_step(p, {"input": starts.as_image(p, {})}, "input", 0.3),
     "chain": lambda p: r.chain(p, {}, **CHAIN),
     "full_chain": lambda p: r.full_chain(p, {"ddpm_best": BEST}, 5),
     "mean_of_chains": lambda p: r.mean_of_chains(p, {}, samples=2, **CHAIN),
     "dip_at": lambda p: r.dip_at(p, {}, 4),
     "restarted": lambda p: r.restarted(p, {"dip": dip_start(p)}, **RESTART),
-    "coupled": lambda p: r.coupled(p, {}, 9, tiny.COUPLED),
+    "coupled": lambda p: coupling.coupled(p, {}, 9, tiny.COUPLED),
+    "interleaved": lambda p: coupling.interleaved(p, tiny.COUPLED, 0.5, **INTERLEAVED),
     "mean_of_guided": lambda p: r.mean_of_guided(p, {"dip": dip_start(p)}, "dip", 3, 1.0, 0.5, samples=2),
     "mean_of_restarts": lambda p: r.mean_of_restarts(p, {"dip": dip_start(p)}, **RESTART, samples=3),
 }
@@ -93,9 +98,9 @@ def test_network_calls_of_a_coupled_fit_are_counted_up_to_the_step_shown(refresh
     """The first target is made at step 2, when there is an average; later ones every `refresh` steps."""
     denoise = tiny.Counting(tiny.denoiser())
     problem, settings = tiny.problem("sr4", 2, denoise), replace(tiny.COUPLED, refresh=refresh)
-    for step in r.coupled_steps(settings):
+    for step in coupling.coupled_steps(settings):
         made = [s for s in range(2, step + 1) if s == 2 or s % refresh == 0]
-        assert r.coupled(problem, {}, step, settings).nfe == len(made)
+        assert coupling.coupled(problem, {}, step, settings).nfe == len(made)
     assert denoise.calls == len(made)  # the fit ran once for all of its steps
 
 
@@ -122,6 +127,17 @@ def test_what_two_parts_share_is_paid_for_once():
     left, right = (Estimate(x, seconds, 1).after(shared) for seconds in (1.0, 2.0))
     cost = Estimate(x, 0.5).after(left, right, shared).cost
     assert (cost.seconds, cost.nfe, cost.iterations) == (7.5, 10, 3)
+
+
+def test_restarts_of_one_start_pay_for_it_once():
+    problem = tiny.problem("sr4", 2)
+    past = {"dip": dip_start(problem)}
+    parts = [r.restarted(problem, past, **RESTART | {"inflation": by}) for by in (1.0, 2.0)]
+    blend = Estimate(past["dip"].x).after(past["dip"], *parts, r.mean_of_restarts(problem, past, **RESTART, samples=2))
+    assert blend.cost.iterations == past["dip"].iterations
+    assert blend.cost.nfe == 2 + 2 + 2 * 2
+    assert blend.cost.seconds >= past["dip"].seconds
+    assert blend.cost.seconds < 2 * past["dip"].seconds
 
 
 def test_a_restart_pays_for_its_start():
@@ -173,7 +189,7 @@ def test_a_full_chain_keeps_the_variance_of_gaussian_data():
 
 def test_one_denoising_call_is_the_denoiser_and_no_more():
     problem = tiny.problem("denoise25", 2)
-    estimate = r.one_step(problem, {"input": r.as_image(problem, {})}, "input", problem.seen.sigma_y)
+    estimate = r.one_step(problem, {"input": starts.as_image(problem, {})}, "input", problem.seen.sigma_y)
     torch.testing.assert_close(estimate.x, problem.denoise(problem.seen.y, problem.seen.sigma_y), rtol=0, atol=0)
 
 
@@ -227,7 +243,7 @@ def test_an_adapted_denoiser_gives_the_image_that_is_kept_and_goes_on_with_the_r
     problem = tiny.problem("denoise50", 2)
     kept = r.adapted(problem, {}, ADAPT)
     torch.testing.assert_close(kept.denoise(problem.seen.y, problem.seen.sigma_y), kept.x)
-    setting = {"scale": 1.0, "calls": 2, "data_weight": 1.0}
+    setting = {"inflation": 1.0, "scale": 1.0, "calls": 2, "data_weight": 1.0}
     own = r.restarted(problem, {"adapted": kept}, "adapted", **setting)
     plain = r.restarted(problem, {"adapted": replace(kept, denoise=None)}, "adapted", **setting)
     assert own.denoise is kept.denoise
@@ -266,17 +282,52 @@ def test_an_adaptation_lowers_the_error_of_a_poor_denoiser_and_knows_it():
 
 def test_filling_holes_keeps_known_pixels_and_reaches_every_hole():
     problem = tiny.problem("inpaint_box", 2)
-    x, y = r.blurred(problem, {}, 0.5).x, problem.seen.y
+    x, y = starts.blurred(problem, {}, 0.5).x, problem.seen.y
     mask = problem.seen.op.mask
     torch.testing.assert_close(mask * x, y, rtol=0, atol=0)
     constant = replace(problem, seen=problem.seen._replace(y=0.7 * mask.expand_as(y)))
-    torch.testing.assert_close(r.blurred(constant, {}, 0.5).x, torch.full_like(y, 0.7), rtol=1e-4, atol=0)
+    torch.testing.assert_close(starts.blurred(constant, {}, 0.5).x, torch.full_like(y, 0.7), rtol=1e-4, atol=0)
+
+
+def test_the_biharmonic_start_continues_a_ramp_exactly_and_keeps_known_pixels():
+    """A ramp solves the biharmonic equation."""
+    problem = tiny.problem("inpaint_box", 2)
+    y = problem.seen.y
+    mask = torch.ones(2, 1, *y.shape[-2:])
+    mask[:, :, 5:10, 4:11] = 0
+    ramp = torch.linspace(-0.8, 0.8, y.shape[-1]).expand_as(y)
+    seen = problem.seen._replace(op=Mask(mask), y=mask * ramp)
+    x = starts.biharmonic(replace(problem, seen=seen), {}).x
+    torch.testing.assert_close(x, ramp, rtol=0, atol=1e-3)
+    torch.testing.assert_close(mask * x, mask * ramp, rtol=0, atol=1e-6)
+
+
+def test_an_inflated_start_is_restarted_from_higher_up_with_nothing_added():
+    problem = tiny.problem("denoise25", 2)
+    begin, seen = dip_start(problem), []
+    problem = replace(problem, denoise=lambda x, sigma: seen.append((x, sigma)) or x)
+    r.restarted(problem, {"dip": begin}, "dip", inflation=3.0, scale=1.0, calls=1, data_weight=1.0)
+    torch.testing.assert_close(seen[0][0], begin.x)
+    torch.testing.assert_close(seen[0][1].float().flatten(), 3.0 * begin.error)
+
+
+def test_a_fit_that_guesses_pass_by_is_a_restart_of_that_fit():
+    problem = tiny.problem("sr4", 2)
+    past_by = coupling.interleaved(problem, tiny.COUPLED, 0.0, **INTERLEAVED)
+    assert past_by.iterations == 5 + 2 * 2
+    with torch.no_grad():
+        *_, done = dip.fit_images(tiny.RECIPE, problem.seen.op, problem.seen.y, problem.seen.names, problem.seen.size, 5, device="cpu")
+    error = torch.full((2,), tiny.COUPLED.error_at(5))
+    begin = Estimate(lay_data(problem.seen.op, done.average, problem.seen.y, 0.0), error=error)
+    torch.testing.assert_close(past_by.x, r.restart_at(problem, begin, error, 2, 1.0, r.OWN).x, rtol=1e-4, atol=1e-4)
+    through = coupling.interleaved(problem, tiny.COUPLED, 1.0, **INTERLEAVED).x
+    assert (through - past_by.x).abs().max() > 1e-2
 
 
 def test_every_image_restarts_at_its_own_level():
     denoise = tiny.Counting(tiny.denoiser())
     problem = tiny.problem("sr4", 3, denoise)
-    r.restarted(problem, {"dip": dip_start(problem)}, "dip", scale=2.0, calls=2, data_weight=1.0)
+    r.restarted(problem, {"dip": dip_start(problem)}, "dip", inflation=1.0, scale=2.0, calls=2, data_weight=1.0)
     torch.testing.assert_close(denoise.levels[0], torch.tensor([0.4, 0.6, 0.8]))
 
 
@@ -309,5 +360,5 @@ def test_more_calls_than_the_schedule_has_levels_are_refused():
 def test_a_coupled_fit_follows_the_expected_error_down():
     """Levels are read off the plain fit's errors between its snapshots: 0.5 at step 2, 0.3 at step 9."""
     denoise = tiny.Counting(tiny.denoiser())
-    r.coupled(tiny.problem("sr4", 2, denoise), {}, 9, tiny.COUPLED)
+    coupling.coupled(tiny.problem("sr4", 2, denoise), {}, 9, tiny.COUPLED)
     assert denoise.levels == pytest.approx([0.5, 0.5 - 0.2 * 2 / 7, 0.5 - 0.2 * 6 / 7])

@@ -7,7 +7,15 @@ from pydantic import Field
 from dualprior.settings.base import Count, NonNegative, Number, Positive, Section
 from dualprior.settings.dip import DIPNetwork
 
-Source = Literal["nothing", "one call", "chains", "restarts", "guided", "DIP", "coupled", "adapted"]  # of methods.SOURCES
+Source = Literal["nothing", "one call", "chains", "restarts", "guided", "interpolation", "DIP", "coupled", "adapted"]  # of methods.SOURCES
+
+
+class Interleaved(Section):
+    """A restart whose guesses pass through a DIP that goes on being fitted."""
+
+    weights: Annotated[tuple[Annotated[Number, Field(ge=0, le=1)], ...], Field(min_length=2)]  # of the fit in the guess
+    steps: Count  # before the restart
+    refit: Count  # at each of its levels
 
 
 class Ablate(Section):
@@ -19,10 +27,12 @@ class Ablate(Section):
     calls: Annotated[tuple[Count, ...], Field(min_length=2)]
     samples: Annotated[tuple[Count, ...], Field(min_length=2)]
     data_weight: Annotated[tuple[Positive, ...], Field(min_length=2)]
-    start_kind: Annotated[tuple[Literal["dip", "input", "pinv", "bicubic", "blurred", "one_step"], ...], Field(min_length=2)]
+    start_kind: Annotated[tuple[Literal["dip", "input", "pinv", "bicubic", "biharmonic", "blurred", "one_step"], ...], Field(min_length=2)]
     gamma: Annotated[tuple[Annotated[Number, Field(ge=0, le=1)], ...], Field(min_length=2)]
     guided_calls: Count
     left_out: Annotated[tuple[Source, ...], Field(min_length=2)]
-    refit_images: Count | None = None  # of the knobs below, which fit anew for every value
+    refit_images: Count | None = None  # of the knobs that fit anew for every value
     beta: Annotated[tuple[NonNegative, ...], Field(min_length=2)] | None = None
+    inflation: Annotated[tuple[Positive, ...], Field(min_length=2)] | None = None
+    interleaved: Interleaved | None = None
     network: Annotated[dict[str, DIPNetwork], Field(min_length=2)] | None = None

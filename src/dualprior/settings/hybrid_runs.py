@@ -13,6 +13,7 @@ class Crops(Section):
     """How many crops, in place of the default experiment's, and how often each test crop is measured."""
 
     test: Count
+    skip: Annotated[Whole, Field(ge=0)]  # test crops passed over first
     val: Annotated[Whole, Field(ge=2)]
     seeds: Count  # each with noise, masks, DIP networks and samplers' noise of its own
 

@@ -70,6 +70,28 @@ class HybridStudy(Section):
                 raise ValueError(f"runs.{name}.prior={run.prior} is not in priors; choose one of {', '.join((FULL, *self.priors))}")
             if run.model != (f"models/hybrid/priors/{run.prior}/ddpm" if run.prior != FULL else "models/ddpm"):
                 raise ValueError(f"runs.{name}.model={run.model} is not where the prior '{run.prior}' lies")
-            if run.task not in self.problems:
-                raise ValueError(f"runs.{name}.task={run.task} is not in problems; it has {', '.join(self.problems)}")
+            if run.prior == FULL and (name != run.task or run.images is not None):
+                raise ValueError(f"runs.{name} has the full prior: it is named after its task and has no images of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _every_task_is_there(self):
+        """What is restored, sampled, refitted or swept is measured, and every measured task is restored with the full prior."""
+        named = {f"runs.{name}.task": [run.task] for name, run in self.runs.items()}
+        named |= {f"{part}.tasks": getattr(self, part).tasks for part in ("realism", "meta", "ablate")}
+        for where, tasks in named.items():
+            unknown = [task for task in tasks if task not in self.problems]
+            if unknown:
+                raise ValueError(f"{where}={unknown[0]} is not in problems; it has {', '.join(self.problems)}")
+        missing = [task for task in self.problems if task not in self.runs]
+        if missing:
+            raise ValueError(f"problems has {missing[0]}, but no run with the full prior is named so")
+        return self
+
+    @model_validator(mode="after")
+    def _runs_of_one_seed(self):
+        """The first seed's crops come first; a run of the first few is compared with those of the full prior's first seed."""
+        for name, run in self.runs.items():
+            if run.images is not None and run.images != self.crops.test:
+                raise ValueError(f"runs.{name}.images={run.images} is not crops.test={self.crops.test}, all crops of one seed")
         return self

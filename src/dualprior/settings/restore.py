@@ -60,14 +60,15 @@ class Adapt(Section):
 
 
 class Hybrid(Section):
-    """One setting for all tasks."""
+    """One setting for all tasks; of a list, each task's is chosen on validation images."""
 
+    inflations: Annotated[tuple[Positive, ...], Field(min_length=1)]
     start_scale: Positive
     calls: Count
     samples: Annotated[Whole, Field(ge=2)]
     sample_calls: Count
     guided_calls: Count
-    gamma: Annotated[Number, Field(ge=0, le=1)]
+    gammas: Annotated[tuple[Annotated[Number, Field(ge=0, le=1)], ...], Field(min_length=1)]
     data_weight: Positive
     adapt: Adapt
     coupled: Coupled

@@ -6,13 +6,15 @@ from pydantic import Field, model_validator
 
 from dualprior.settings.base import Count, Number, Positive, Section, Seed, Share, Whole
 
+OperatorName = Literal["identity", "block_average", "random_mask", "box_mask", "gaussian_blur"]
+
 
 class Measure(Section):
     seed: Seed
 
 
 class Task(Section):
-    operator: Literal["identity", "block_average", "random_mask", "box_mask", "gaussian_blur"]
+    operator: OperatorName
     noise: Annotated[Number, Field(ge=0, le=255)]
     factor: Annotated[Whole, Field(ge=2, le=8)] | None = None
     keep: Share | None = None

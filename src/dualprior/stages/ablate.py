@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dualprior import artifacts, device, fusion, metrics, pair, pretrained, problem, result_plots, tables
+from dualprior import artifacts, coupling, device, fusion, metrics, pair, pretrained, problem, result_plots, tables
 from dualprior import restorers as r
 from dualprior.consistency import lay_data
 from dualprior.dip import Recipe
@@ -24,7 +24,7 @@ from dualprior.images import pixels_01, to_01, to_unit
 from dualprior.methods import CHEAP_STARTS, HYBRID, PARTS, SOURCES, cheap_starts
 from dualprior.problem import Estimate, Problem
 from dualprior.seeding import ImageNoise
-from dualprior.settings.ablate import Ablate
+from dualprior.settings.ablate import Ablate, Interleaved
 from dualprior.settings.dip import DIP, DIPNetwork
 from dualprior.settings.evaluate import Evaluate
 from dualprior.settings.restore import Hybrid, Restore
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 PARAMS = ("ablate", "dip", "evaluate", "hybrid", "restore", "tasks")
 
-REFITTED = ("beta", "network")
+DDPM = "DDPM"  # a series without any hybrid: the value that the hybrid uses is no mark for it
+REFITTED = ("beta", "interleaved", "network")
 NEAR_DB = 0.1  # column near_best: share of the images for which a value is this near to the best one of its series
 
 
@@ -64,6 +65,11 @@ class Bench:
     settings: Ablate
     hybrid: Hybrid
     dip: DIP
+    memo: dict  # of the task: what is fitted to the validation images for a value of the knob
+
+    def inflated(self, start: Estimate, like: str = "restart_dip") -> Estimate:
+        """The start with its error inflated as stage restore chose for this method."""
+        return r.inflated(start, self.choices[like]["inflation"])
 
     @property
     def one(self) -> dict:
@@ -94,9 +100,10 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
         known = [part for part in (*PARTS, HYBRID) if part in images]
         restored = {"val": {part: images[f"val_{part}"] for part in known}}
         restored["test"] = {part: images[part][: len(clean["test"])] for part in known}
+        memo = {}
         for split, given in (("val", val), ("test", test)):
             start = problem.calibrated(r.dip_stopped, given, val, clean_val)
-            bench = Bench(task, given, start, val, clean_val, choices, restored[split], restored["val"], settings, hybrid, fitting)
+            bench = Bench(task, given, start, val, clean_val, choices, restored[split], restored["val"], settings, hybrid, fitting, memo)
             values = getattr(settings, key)
             tried = [(row, metrics.psnr(pixels_01(clean[split]), to_01(row.estimate.x))) for row in KNOBS[key](bench, values)]
             rows += [{"task": name, "split": split, **row} for row in tabulated(tried, in_use(key, bench), judge)]
@@ -111,7 +118,7 @@ def tabulated(tried: list[tuple[Row, np.ndarray]], used: float | str | None, jud
     for row, psnr in tried:
         series = [(other.value, values) for other, values in tried if other.series == row.series]
         best = np.max([values for _, values in series], axis=0)
-        reference = next((values for value, values in series if value == used), None)
+        reference = next((values for value, values in series if value == used), None) if row.series != DDPM else None
         bootstrap = (judge.bootstrap, judge.confidence, judge.seed)
         numbers = dict(zip(("psnr", "psnr_lo", "psnr_hi"), metrics.bootstrap_mean(psnr, *bootstrap), strict=True))
         gain = (np.nan,) * 3 if reference is None else metrics.bootstrap_mean(psnr - reference, *bootstrap)
@@ -123,13 +130,16 @@ def in_use(knob: str, bench: Bench) -> float | str | None:
     """The value that the hybrid uses, which the others are compared with; None where there is no single one."""
     hybrid, networks = bench.hybrid, bench.settings.network or {}
     return {
+        "inflation": bench.choices["restart_dip"]["inflation"],
         "start_scale": hybrid.start_scale, "calls": hybrid.calls, "samples": hybrid.samples, "data_weight": hybrid.data_weight,
-        "gamma": hybrid.gamma, "beta": hybrid.coupled.beta, "dip_steps": bench.dip.steps, "start_kind": "dip", "left_out": "nothing",
-        "network": next((name for name, network in networks.items() if network == bench.dip.network), None),
+        "gamma": bench.choices["guided_dip_mean"]["gamma"], "beta": hybrid.coupled.beta, "interleaved": 0.0,
+        "dip_steps": bench.dip.steps, "start_kind": "dip", "left_out": "nothing",
+        "network": next((name for name, network in networks.items() if network == bench.dip.network_of(bench.task.operator)), None),
     }.get(knob)  # fmt: skip
 
 
-def _restart(bench: Bench, start: Estimate, **changes) -> Estimate:
+def _restart(bench: Bench, start: Estimate, like: str = "restart_dip", **changes) -> Estimate:
+    start = bench.inflated(start, like)
     level = r.start_level(bench.problem, start, bench.hybrid.start_scale)
     return r.restart_at(bench.problem, start, level, **(bench.one | changes), asked_by=r.OWN)
 
@@ -139,16 +149,25 @@ def _start_level(bench: Bench, values) -> Iterator[Row]:
     for value in values:
         level = torch.full_like(bench.start.error, value)
         as_if_clean = replace(bench.start, error=torch.zeros_like(level))
-        for series, start in (("variance-matched", bench.start), ("plain", as_if_clean)):
+        for series, start in (("variance-matched", bench.inflated(bench.start)), ("plain", as_if_clean)):
             done = r.restart_at(bench.problem, start, level, **bench.one, asked_by="ablate.start_level")
             yield Row(value, series, done)
 
 
 def _start_scale(bench: Bench, values) -> Iterator[Row]:
-    """The start rule: kappa times each image's predicted error."""
+    """The start rule: kappa times each image's predicted, inflated error."""
+    start = bench.inflated(bench.start)
     for value in values:
-        level = r.start_level(bench.problem, bench.start, value)
-        yield Row(value, "restart", r.restart_at(bench.problem, bench.start, level, **bench.one, asked_by="ablate.start_scale"))
+        level = r.start_level(bench.problem, start, value)
+        yield Row(value, "restart", r.restart_at(bench.problem, start, level, **bench.one, asked_by="ablate.start_scale"))
+
+
+def _inflation(bench: Bench, values) -> Iterator[Row]:
+    """How much more noise than its RMSE the start's error is taken for; nothing is added for it."""
+    for value in values:
+        start = r.inflated(bench.start, value)
+        level = r.start_level(bench.problem, start, bench.hybrid.start_scale)
+        yield Row(value, "restart", r.restart_at(bench.problem, start, level, **bench.one, asked_by="ablate.inflation"))
 
 
 def _samples(bench: Bench, values) -> Iterator[Row]:
@@ -160,15 +179,15 @@ def _samples(bench: Bench, values) -> Iterator[Row]:
 
 def _gamma(bench: Bench, values) -> Iterator[Row]:
     """Guidance of a chain from pure noise by the stopped DIP; gamma = 0 is the chain alone."""
-    weight, calls = bench.choices["ddpm_best"]["data_weight"], bench.settings.guided_calls
+    weight, calls = bench.choices["guided_dip_mean"]["data_weight"], bench.settings.guided_calls
     for value in values:
         yield Row(value, "guided chain", r.guided_chain(bench.problem, bench.start, calls, weight, value))
 
 
 def _left_out(bench: Bench, values) -> Iterator[Row]:
-    """The blend with one of its sources taken away, weights learned anew on validation images; without the last restart."""
+    """The blend with one of its sources taken away, weights learned anew on validation images; beside the hybrid, as restored."""
     present = [part for part in PARTS if part in bench.restored]
-    yield Row("nothing", "blend, then restart", Estimate(bench.restored[HYBRID]))
+    yield Row("nothing", "hybrid", Estimate(bench.restored[HYBRID]))
     for value in values:
         gone = SOURCES.get(value, ())
         parts = [name for name in present if name not in gone]
@@ -183,26 +202,40 @@ def _beta(bench: Bench, values) -> Iterator[Row]:
     for value in values:
         with_beta = bench.hybrid.coupled.model_copy(update={"beta": value})
         settings = coupled_settings(with_beta, bench.dip, bench.task, bench.val, bench.clean_val)
-        val, own = replace(bench.val, memo={}), replace(bench.problem, memo={})
-        scores = {step: problem.mean_psnr(r.coupled(val, {}, step, settings).x, bench.clean_val) for step in r.coupled_steps(settings)}
+        val = bench.memo.setdefault(value, replace(bench.val, memo={}))
+        own = val if bench.problem is bench.val else replace(bench.problem, memo={})
+        steps = coupling.coupled_steps(settings)
+        scores = {step: problem.mean_psnr(coupling.coupled(val, {}, step, settings).x, bench.clean_val) for step in steps}
         step = max(scores, key=scores.__getitem__)
-        expected = problem.spread(r.coupled(val, {}, step, settings).x, bench.clean_val)
-        start = problem.with_error(r.coupled(own, {}, step, settings), expected)
+        expected = problem.spread(coupling.coupled(val, {}, step, settings).x, bench.clean_val)
+        start = problem.with_error(coupling.coupled(own, {}, step, settings), expected)
         yield Row(value, "coupled fit", start)
-        yield Row(value, "restart", _restart(bench, start))
+        yield Row(value, "restart", _restart(bench, start, "restart_coupled"))
+
+
+def _interleaved(bench: Bench, values: Interleaved) -> Iterator[Row]:
+    """A restart whose guesses pass through the DIP, which goes on being fitted; with weight 0 they pass it by."""
+    fitting = coupled_settings(bench.hybrid.coupled, bench.dip, bench.task, bench.val, bench.clean_val)
+    setting = {"steps": values.steps, "refit": values.refit, "scale": bench.hybrid.start_scale, **bench.one}
+    setting["inflation"] = bench.choices["restart_dip"]["inflation"]
+    for weight in values.weights:
+        yield Row(weight, "restart", coupling.interleaved(bench.problem, fitting, weight, **setting))
 
 
 def _network(bench: Bench, values) -> Iterator[Row]:
     """Another network for the DIP, stopped by the same rule, as it is and restarted."""
     for name, network in values.items():
-        start = bench.start if network == bench.dip.network else _start_of(bench, network)
+        start = bench.start if network == bench.dip.network_of(bench.task.operator) else _start_of(bench, name, network)
         yield Row(name, "DIP", start)
         yield Row(name, "restart", _restart(bench, start))
 
 
-def _start_of(bench: Bench, network: DIPNetwork) -> Estimate:
-    settings = bench.dip.model_copy(update={"network": network})
-    val, own = (_fitted(given, settings, bench.task) for given in (bench.val, bench.problem))
+def _start_of(bench: Bench, name: str, network: DIPNetwork) -> Estimate:
+    settings = bench.dip.model_copy(update={"network": network, "networks": {}})
+    if name not in bench.memo:
+        bench.memo[name] = _fitted(bench.val, settings, bench.task)
+    val = bench.memo[name]
+    own = val if bench.problem is bench.val else _fitted(bench.problem, settings, bench.task)
     return problem.with_error(own, problem.spread(val.x, bench.clean_val))
 
 
@@ -227,7 +260,7 @@ def _dip_steps(bench: Bench, values) -> Iterator[Row]:
 def _calls(bench: Bench, values) -> Iterator[Row]:
     for value in values:
         yield Row(value, "restart", _restart(bench, bench.start, calls=value))
-        yield Row(value, "DDPM", r.chain(bench.problem, {}, **{**bench.choices["ddpm_best"], "calls": value}))
+        yield Row(value, DDPM, r.chain(bench.problem, {}, **{**bench.choices["ddpm_best"], "calls": value}))
 
 
 def _data_weight(bench: Bench, values) -> Iterator[Row]:
@@ -236,7 +269,7 @@ def _data_weight(bench: Bench, values) -> Iterator[Row]:
         return
     for value in values:
         yield Row(value, "restart", _restart(bench, bench.start, data_weight=value))
-        yield Row(value, "DDPM", r.chain(bench.problem, {}, **{**bench.choices["ddpm_best"], "data_weight": value}))
+        yield Row(value, DDPM, r.chain(bench.problem, {}, **{**bench.choices["ddpm_best"], "data_weight": value}))
 
 
 def _start_kind(bench: Bench, values) -> Iterator[Row]:
@@ -246,7 +279,7 @@ def _start_kind(bench: Bench, values) -> Iterator[Row]:
         if start is None:
             continue
         yield Row(value, "start", start)
-        yield Row(value, "restart", _restart(bench, start))
+        yield Row(value, "restart", _restart(bench, start, "restart_dip" if value == "dip" else "restart_cheap"))
 
 
 def _start(bench: Bench, kind: str) -> Estimate | None:
@@ -268,6 +301,7 @@ def _one_step(choices: dict, given: Problem, past: dict, start: str, level: floa
 KNOBS = {
     "start_level": _start_level,
     "start_scale": _start_scale,
+    "inflation": _inflation,
     "dip_steps": _dip_steps,
     "calls": _calls,
     "samples": _samples,
@@ -276,5 +310,6 @@ KNOBS = {
     "gamma": _gamma,
     "left_out": _left_out,
     "beta": _beta,
+    "interleaved": _interleaved,
     "network": _network,
 }

@@ -75,12 +75,13 @@ def fit(seen: Observation, judges: Witness, settings: DIP, recipe: dip.Recipe, s
     count = len(seen.y)
     op, y = data_term(seen.op[pair.twice(count)], judges.y, settings.data_term)
     steps = dip.fit_images(recipe, op, y, pair.twins(seen.names), seen.size, settings.steps, device=seen.y.device, keep=judges.keep)
-    patience = settings.patience if seen.sigma_y > 0 else None  # exact data hold no noise to be fitted: late costs less than early
+    # exact data hold no noise to be fitted: late costs less than early, when two fits agree as both are still flat
+    patience, first = (settings.patience, 1) if seen.sigma_y > 0 else (None, settings.least_step)
     rule = pair.stopped_by(judges, patience)
     result, wanted = FitResult(rule.pick), set(snapshot_steps)
     with Stopwatch(count) as watch:
         for done in tqdm(steps, total=settings.steps, unit="step", mininterval=5, disable=None):
-            judged = done.step % settings.judge_every == 0 or done.step == settings.steps
+            judged = done.step >= first and (done.step % settings.judge_every == 0 or done.step == settings.steps)
             if not judged and done.step not in wanted:
                 continue
             now = pair.show(done.step, done.output, done.average, done.loss)

@@ -46,4 +46,4 @@ def sampled(given: Problem, calls: int, strength: float) -> Estimate:
     grid = schedule.schedule_grid(given.levels, calls)
     with Stopwatch(len(seen.y)) as watch:
         end = last(dps(given.denoise, float(grid[0]) * noise(given.blank()), grid, seen.op, seen.y, strength, noise))
-    return Estimate(lay_data(seen.op, end.x0, seen.y, seen.sigma_y), watch.seconds, nfe=2 * end.nfe)
+    return Estimate(lay_data(seen.op, end.x, seen.y, seen.sigma_y), watch.seconds, nfe=2 * end.nfe)

@@ -1,4 +1,8 @@
-"""Cut the crops of the study from the default experiment's photographs; each test crop stands once for every seed."""
+"""Cut the crops of the study from the default experiment's photographs; each test crop stands once for every seed.
+
+Test crops that the method may have been fitted to, those of the default run and of earlier versions of the study, are passed
+over: `crops.skip`.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +29,13 @@ log = logging.getLogger(__name__)
 def run(config: Config, paths: Paths, key: str | None = None) -> None:
     data: Data = config.data
     wanted: Crops = config.crops
-    settings = data.model_copy(update={"val_images": wanted.val, "test_images": wanted.test})
+    settings = data.model_copy(update={"val_images": wanted.val, "test_images": wanted.skip + wanted.test})
     photographs, inside, tables = prepare.photographs(data, paths.root), places.crops(paths), []  # dealt as by default
-    for split, path, seeds in (("val", inside.val, 1), ("test", inside.test, wanted.seeds)):
+    for split, path, skip, seeds in (("val", inside.val, 0, 1), ("test", inside.test, wanted.skip, wanted.seeds)):
         cut = prepare.crops(photographs, settings, split)
-        artifacts.write_array(path, np.stack([crop.pixels for crop in cut] * seeds))
-        tables.append(repeated(prepare.manifest(split, cut), seeds))
-        log.info("%s: %d crops, %d seeds", split, len(cut), seeds)
+        artifacts.write_array(path, np.stack([crop.pixels for crop in cut[skip:]] * seeds))
+        tables.append(repeated(prepare.manifest(split, cut)[skip:], seeds))
+        log.info("%s: %d crops, %d seeds", split, len(cut) - skip, seeds)
     artifacts.write_table(inside.manifest, pd.concat(tables, ignore_index=True))
 
 

@@ -12,7 +12,6 @@ import pandas as pd
 from dualprior import claims, device, fidelity, metrics, result_plots, tables
 from dualprior.artifacts import read_array, read_json, read_table, read_tensors_as_arrays, write_figure, write_json, write_table, write_text
 from dualprior.images import pixels_01, to_01, to_uint8
-from dualprior.settings.data import Data
 from dualprior.settings.evaluate import Evaluate
 from dualprior.settings.hybrid_runs import FULL, Run
 from dualprior.settings.hybrid_study import Classic, Meta, Realism
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from dualprior.config import Config
     from dualprior.paths import Paths
 
-PARAMS = ("runs", "priors", "realism", "classic", "meta", "problems", "ablate", "data", "evaluate", "hybrid", "tasks")
+PARAMS = ("runs", "priors", "realism", "classic", "meta", "problems", "ablate", "evaluate", "hybrid", "tasks")
 STRENGTH = "val_psnr_at_0.2"  # of a prior's training metrics: how well it denoises validation crops, dB
 log = logging.getLogger(__name__)
 
@@ -33,7 +32,6 @@ log = logging.getLogger(__name__)
 def run(config: Config, paths: Paths, key: str | None = None) -> None:
     settings: Evaluate = config.evaluate
     hybrid: Hybrid = config.hybrid
-    data: Data = config.data
     runs: dict[str, Run] = config.runs
     tasks: dict[str, Task] = {name: config.task(name) for name in config.problems}
     inside = places.crops(paths)
@@ -61,7 +59,7 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     judged |= report.calls_to_likeness(likeness, config.realism.within)
     found = {
         "priors": by_prior,
-        "groups": report.by_group(full, crops[crops["seed"] == 0], data.test_images, interval),
+        "groups": report.by_photograph(full, crops[crops["seed"] == 0], interval),
         "weights": report.weights(weights, runs),
         "realism": likeness,
         "quick": judged_quick(paths, config.meta, clean),

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from dualprior.plots import SERIES, describe, new_figure
 from dualprior.sheets import INK
-from dualprior.studies.hybrid.realism import FROM_DIP, FULL_CHAIN
+from dualprior.studies.hybrid.realism import FROM_DIP, FULL_CHAINS
 
 MARKERS = "oDsv^P"
 GAINS = {  # column of `report.priors`: what it is
@@ -48,13 +48,14 @@ def realism(table: pd.DataFrame) -> Figure:
     for ax, task in zip(axes[0], tasks, strict=True):
         rows = table[table["task"] == task]
         for (method, some), colour, marker in zip(rows.groupby("method", sort=False), SERIES, MARKERS, strict=False):
-            if method == FULL_CHAIN:
-                ax.axhline(some["frechet"].iat[0], color=INK, linestyle="--", linewidth=1, label=f"{method}, {some['calls'].iat[0]} calls")
+            if method in FULL_CHAINS:
+                style = "--" if FULL_CHAINS[method] is None else ":"
+                ax.axhline(some["frechet"].iat[0], color=INK, linestyle=style, linewidth=1, label=f"{method}, {some['calls'].iat[0]} calls")
                 continue
             ax.plot(some["calls"], some["frechet"], color=colour, marker=marker, linewidth=1.5, label=method)
-        ax.set_xscale("log")
+        ax.set_xscale("symlog", linthresh=1)
         ax.set_ylim(bottom=0)
-        mine = rows[rows["method"] == FROM_DIP]
+        mine = rows[(rows["method"] == FROM_DIP) & (rows["calls"] > 0)]
         best = mine.loc[mine["frechet"].idxmin()]
         describe(ax, "network calls (the DIP fit aside)", rows["distance"].iat[0], f"{task}: from the DIP best at {best['calls']} calls")
         ax.legend(fontsize=8, frameon=False)

@@ -4,18 +4,21 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from dualprior.studies.hybrid.realism import FROM_DIP, FROM_NOISE, FULL_CHAIN
+from dualprior.studies.hybrid.realism import FROM_CHEAP, FROM_DIP, FROM_NOISE
+from dualprior.studies.hybrid.report import budgets, nearest_chain
 from dualprior.tables import markdown, render_claims
 
 # knob: what it is; the keys of ablate's KNOBS, in the order of the page
 KNOBS = {
-    "start_scale": "κ: the start level is κ times the predicted error",
+    "inflation": "Inflation: how many times its RMSE a start's error is taken for, nothing being added",
+    "start_scale": "κ: the start level is κ times the predicted, inflated error",
     "start_level": "Start level, the same for every image",
     "dip_steps": "DIP steps before the restart, without the stopping rule (noisy tasks are stopped before the last)",
     "calls": "Network calls of the restart",
     "samples": "K: stochastic restarts that are averaged",
     "data_weight": "Weight of the denoiser against the data (noisy tasks)",
     "beta": "β: pull of the denoiser on a DIP fit",
+    "interleaved": "Intermediate priors: weight of a DIP that goes on being fitted in every guess of a restart",
     "gamma": "γ: guidance of a chain by the DIP",
     "network": "Network of the DIP",
     "start_kind": "Kind of start",
@@ -24,7 +27,7 @@ KNOBS = {
 MAIN_SERIES = {
     "start_level": "variance-matched", "dip_steps": "restart", "calls": "restart", "data_weight": "restart", "beta": "restart",
     "network": "restart", "start_kind": "restart", "left_out": "blend", "samples": "mean of restarts", "gamma": "guided chain",
-    "start_scale": "restart",
+    "inflation": "restart", "start_scale": "restart", "interleaved": "restart",
 }  # fmt: skip
 FLAT_DB = 0.1  # a knob that moves the mean PSNR by less over all values tried is called flat
 
@@ -32,7 +35,7 @@ FLAT_DB = 0.1  # a knob that moves the mean PSNR by less over all values tried i
 def page(results: str, claims: Mapping[str, dict], found: Mapping[str, pd.DataFrame], swept: Mapping[str, pd.DataFrame]) -> str:
     """All tables in one page, the claims first. results: the table of methods; found: those of `report`; swept: by knob."""
     parts = ["# The wide study of the hybrid: the tables\n", "## Claims\n", render_claims(claims), "## Every method\n", results]
-    parts += ["## By photograph, and on crops not seen before\n", read_groups(found["groups"]) + "\n", markdown(_whole(found["groups"]))]
+    parts += ["## By photograph\n", read_groups(found["groups"]) + "\n", markdown(_whole(found["groups"]))]
     parts += ["## Weaker priors\n", read_priors(found["priors"]) + "\n", markdown(found["priors"])]
     parts += ["## What is blended\n", read_weights(found["weights"]) + "\n", markdown(by_run(found["weights"]))]
     parts += ["## Realism: Fréchet distance against calls\n", read_realism(found["realism"]) + "\n", markdown(_whole(found["realism"]))]
@@ -58,18 +61,44 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
     return table[columns].assign(value=[f"{value:g}" if isinstance(value, float) else str(value) for value in table["value"]])
 
 
+def by_value(knob: str, table: pd.DataFrame) -> pd.DataFrame:
+    """A row a value, a column a task: PSNR on test images and, in brackets, the gain over the value in use.
+
+    Bold is what validation images would choose. Of the knob's main series.
+    """
+    main = table[table["series"] == MAIN_SERIES[knob]]
+    chosen = _chosen(main)
+    test = main[main["split"] == "test"]
+    cells = [_cell(row, chosen[row.task] == row.value) for row in test.itertuples()]
+    wide = test.assign(cell=cells, value=test["value"].map(_plain)).pivot_table(
+        index="value", columns="task", values="cell", aggfunc="first", sort=False
+    )
+    return wide.rename_axis(columns=None).reset_index()
+
+
+def _cell(row, chosen: bool) -> str:
+    gain = "" if pd.isna(row.gain) else f" ({round(row.gain, 2) + 0.0:+.2f})"  # + 0.0 turns -0.0 into 0.0
+    return f"**{row.psnr:.2f}**{gain}" if chosen else f"{row.psnr:.2f}{gain}"
+
+
+def _chosen(main: pd.DataFrame) -> dict:
+    """{task: the value of highest mean PSNR on validation images}."""
+    picks = main[main["split"] == "val"].groupby("task", sort=False)["psnr"].idxmax()
+    return {task: main.loc[row, "value"] for task, row in picks.items()}
+
+
 def read_knob(knob: str, table: pd.DataFrame) -> str:
     """What validation images would choose, what that is worth on test images, and how much the knob matters."""
     main = table[table["series"] == MAIN_SERIES[knob]]
-    picks = main[main["split"] == "val"].groupby("task", sort=False)["psnr"].idxmax()
-    chosen = {task: main.loc[row, "value"] for task, row in picks.items()}
+    chosen = _chosen(main)
     test = main[main["split"] == "test"]
     span = test.groupby("task", sort=False)["psnr"].agg(lambda psnr: psnr.max() - psnr.min())
     text = f"Validation images would choose {', '.join(f'{_plain(value)} on {task}' for task, value in chosen.items())}."
     won = pd.concat([test[(test["task"] == task) & (test["value"] == value)] for task, value in chosen.items()])
     if won["gain"].notna().any() and knob != "dip_steps":  # there the last step is no value in use: noisy tasks are stopped
-        used = test[(test["gain"] == 0) & (test["gain_lo"] == 0) & (test["gain_hi"] == 0)]["value"]
-        text += f" In use is {_plain(used.iat[0])}." if len(used) else ""
+        used = test[(test["gain"] == 0) & (test["gain_lo"] == 0) & (test["gain_hi"] == 0)].drop_duplicates("task").groupby("value")["task"]
+        shown = [f"{_plain(value)}" + (f" on {', '.join(tasks)}" if used.ngroups > 1 else "") for value, tasks in used]
+        text += f" In use is {'; '.join(shown)}." if shown else ""
         text += " " + _verdict(won)
     flat = [task for task, value in span.items() if value < FLAT_DB]
     text += f" Over all values the mean PSNR moves by {span.min():.2f} ({span.idxmin()}) to {span.max():.2f} dB ({span.idxmax()})"
@@ -94,16 +123,13 @@ def _plain(value) -> str:
 
 
 def read_groups(table: pd.DataFrame) -> str:
-    """Where the hybrid's gains hold on every photograph and on the crops that no earlier table showed."""
+    """Where the hybrid's gains hold on every photograph."""
     parts = []
     for what, kind in (("gain over", "strongest rival"), ("over control", "best control without DIP")):
         rows = table[table["what"].str.startswith(what)]
         everywhere = [task for task, some in rows.groupby("task", sort=False) if (some["low"] > 0).all()]
         parts.append(f"over the {kind} on {', '.join(everywhere) if everywhere else 'no task'}")
-    return (
-        "The same gains on each test photograph, and on the crops that are no test crop of the default run (tables on those had been seen "
-        f"when the hybrid's settings were fixed). Above 0 in every group, interval clear of 0: {'; '.join(parts)}."
-    )
+    return f"The same gains on each test photograph by itself. Above 0 on all of them, interval clear of 0: {'; '.join(parts)}."
 
 
 def read_priors(table: pd.DataFrame) -> str:
@@ -138,13 +164,11 @@ def read_realism(table: pd.DataFrame) -> str:
     """Where a restart from the DIP reaches the likeness of the full chain, and at what calls each is best."""
     parts = []
     for task, group in table.groupby("task", sort=False):
-        full = group[group["method"] == FULL_CHAIN].iloc[0]
-        best = {name: group[group["method"] == name].sort_values("frechet").iloc[0] for name in (FROM_DIP, FROM_NOISE)}
-        parts.append(
-            f"{task}: full chain {full['frechet']:.2f} ({full['psnr']:.1f} dB), from the DIP at best {best[FROM_DIP]['frechet']:.2f} with "
-            f"{best[FROM_DIP]['calls']} calls ({best[FROM_DIP]['psnr']:.1f} dB), from noise {best[FROM_NOISE]['frechet']:.2f} with "
-            f"{best[FROM_NOISE]['calls']} ({best[FROM_NOISE]['psnr']:.1f} dB)"
-        )
+        full, tried, said = nearest_chain(group), budgets(group), []
+        for name, short in ((FROM_DIP, "from the DIP"), (FROM_CHEAP, "from a cheap start"), (FROM_NOISE, "from noise")):
+            best = tried[tried["method"] == name].sort_values("frechet").iloc[0]
+            said.append(f"{short} at best {best['frechet']:.2f} with {best['calls']} calls ({best['psnr']:.1f} dB)")
+        parts.append(f"{task}: {full['method']} {full['frechet']:.2f} ({full['psnr']:.1f} dB), {', '.join(said)}")
     head = f"{table['distance'].iat[0]}, lower is nearer to the same crops clean; 'at best' is over the calls tried, on test. "
     return f"{head}{'; '.join(parts)}. The seconds of a restart include the DIP fit."
 

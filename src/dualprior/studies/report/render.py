@@ -13,7 +13,11 @@ from dualprior import claims, metrics, tables, usage
 from dualprior.answers import answers
 from dualprior.artifacts import read_array, read_arrays, read_json, read_table, read_tensors_as_arrays, read_text, write_figure, write_text
 from dualprior.images import pixels_01, to_01, to_uint8
+from dualprior.settings.data import Data
+from dualprior.settings.ddpm import DDPM
+from dualprior.settings.dip import DIP
 from dualprior.settings.report import Laws, Pictures
+from dualprior.settings.restore import Hybrid
 from dualprior.settings.tasks import Task
 from dualprior.sheets import Panel, sheet
 from dualprior.studies.hybrid import readings as wide_readings
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
     from dualprior.config import Config
     from dualprior.paths import Paths
 
-PARAMS = ("laws", "pictures", "tasks")
+PARAMS = ("laws", "pictures", "tasks", "data", "ddpm", "dip", "hybrid")
 STOPPING = ("rules", "networks", "levels", "ladders", "tasks", "guided")  # tables of the study of stopping rules that are shown
 PINS = ("torch", "dvc", "typer", "pandas", "scikit-image", "torch-fidelity", "seaborn", "numpy")
 
@@ -35,16 +39,20 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     tasks: dict[str, Task] = {name: config.task(name) for name in config.task_names()}
     worst = failures(read_table(paths.default.per_image), pictures.worst)
     write_figure(paths.report_plot("worst"), worst_sheet(paths, worst))
-    text = markdown(paths, tuple(tasks), laws, worst)
+    data: Data = config.data
+    ddpm: DDPM = config.ddpm
+    dip: DIP = config.dip
+    hybrid: Hybrid = config.hybrid
+    text = markdown(paths, tuple(tasks), laws, worst, words.of_setup(data, ddpm, dip, hybrid))
     write_text(paths.report_text, text)
     widgets = {name: sliders(paths, name, pictures) for name in tasks}
     write_text(paths.report_page, page.html(text, read_text(paths.report_frame), paths.report_text.parent, widgets))
 
 
-def markdown(paths: Paths, tasks: tuple[str, ...], laws: Laws, worst: pd.DataFrame) -> str:
-    """The report, from files that are all committed. worst: of `failures`."""
+def markdown(paths: Paths, tasks: tuple[str, ...], laws: Laws, worst: pd.DataFrame, trained: str) -> str:
+    """The report, from files that are all committed. worst: of `failures`; trained: of `words.of_setup`."""
     template = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string(read_text(paths.report_template))
-    return template.render(tasks=tasks, **numbers(paths, laws, worst))
+    return template.render(tasks=tasks, trained=trained, **numbers(paths, laws, worst))
 
 
 def numbers(paths: Paths, laws: Laws, worst: pd.DataFrame) -> dict:
@@ -57,7 +65,7 @@ def numbers(paths: Paths, laws: Laws, worst: pd.DataFrame) -> dict:
     found = {name: read_table(wide.study_table(name)) for name in ("groups", "priors", "weights", "realism", "contraction", "quick")}
     blends = wide_readings.by_run(found["weights"])
     return {
-        "answers": answers(wide_claims, rules, rows),
+        "answers": answers(wide_claims, rules, rows, found["groups"]),
         "crops": rows["image"].nunique(),
         "seeds": rows["seed"].nunique(),
         "laws": words.of_laws(read_table(paths.report_laws), laws),
@@ -84,10 +92,9 @@ def numbers(paths: Paths, laws: Laws, worst: pd.DataFrame) -> dict:
 
 def _knob(wide: Paths, knob: str) -> dict:
     table = read_table(wide.ablation(knob, "csv"))
-    main = table[table["series"] == wide_readings.MAIN_SERIES[knob]]
     return {
         "name": knob, "title": wide_readings.KNOBS[knob], "reading": wide_readings.read_knob(knob, table),
-        "table": tables.markdown(wide_readings.shown(main[main["split"] == "test"])),
+        "table": tables.markdown(wide_readings.by_value(knob, table)),
     }  # fmt: skip
 
 

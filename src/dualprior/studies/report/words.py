@@ -4,18 +4,25 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from dualprior.settings.data import Data
+from dualprior.settings.ddpm import DDPM
+from dualprior.settings.dip import DIP
 from dualprior.settings.report import Laws
+from dualprior.settings.restore import Hybrid
 
 REFERENCES = (
     "Bates & Granger 1969, The combination of forecasts",
     "Chung & Ye 2024, Deep diffusion image prior for efficient OOD adaptation in 3D inverse problems",
     "Chung, Kim, Mccann, Klasky & Ye 2023, Diffusion posterior sampling for general noisy inverse problems",
     "Chung, Sim & Ye 2022, Come-closer-diffuse-faster: accelerating conditional diffusion models for inverse problems",
+    "Damelin & Hoang 2018, On surface completion and image inpainting by biharmonic functions: numerical aspects",
     "Heusel et al. 2017, GANs trained by a two time-scale update rule converge to a local Nash equilibrium",
     "Ho, Jain & Abbeel 2020, Denoising diffusion probabilistic models",
     "Karras, Aittala, Aila & Laine 2022, Elucidating the design space of diffusion-based generative models",
     "Krogh & Vedelsby 1995, Neural network ensembles, cross validation, and active learning",
     "Li et al. 2021, Self-validation: early stopping for single-instance deep generative priors",
+    "Knutsson & Westin 1993, Normalized and differential convolution",
+    "Lugmayr et al. 2022, RePaint: inpainting using denoising diffusion probabilistic models",
     "Mataev, Milanfar & Elad 2019, DeepRED: deep image prior powered by RED",
     "Meng et al. 2022, SDEdit: guided image synthesis and editing with stochastic differential equations",
     "Miyasawa 1961, An empirical Bayes estimator of the mean of a normal population",
@@ -60,6 +67,22 @@ def _apart(rows: pd.DataFrame, one: str, other: str) -> float:
     """Largest relative difference of two series at the x they share."""
     wide = rows.pivot_table(index="x", columns="series", values="mse")[[one, other]].dropna()
     return float((wide[one] / wide[other] - 1).abs().max())
+
+
+def of_setup(data: Data, ddpm: DDPM, dip: DIP, hybrid: Hybrid) -> str:
+    """What was trained and fitted, from the parameters."""
+    training, network = ddpm.training, dip.network
+    text = (
+        f"the diffusion model predicts {ddpm.prediction} over {ddpm.schedule.timesteps} levels ({ddpm.schedule.kind}), trained for "
+        f"{training.steps} steps of {training.batch_size} on {data.train_patches} patches of {data.patch_size} pixels. A DIP is a pair of "
+        f"networks ({network.kind}, {'-'.join(map(str, network.channels))} channels), fitted for at most {dip.steps} steps"
+    )
+    for operator, own in dip.networks.items():
+        text += f"; for {operator}, {own.kind}"
+    return (
+        f"{text}. The hybrid restarts with {hybrid.calls} calls, averages {hybrid.samples} stochastic restarts of {hybrid.sample_calls} "
+        f"and {hybrid.samples} guided chains of {hybrid.guided_calls} calls."
+    )
 
 
 def of_audit(table: pd.DataFrame) -> str:
