@@ -29,7 +29,7 @@ def _first_answer(claims: dict[str, dict], rows: pd.DataFrame, groups: pd.DataFr
         f"{_tasks(ahead, gains)}{_no_dip(without)}; it reaches the goal on {_tasks(reached, gains)}. It "
         f"beats the mean of 400 calls of plain diffusion, at {min(cost):.1f} to {max(cost):.1f} times its seconds, on "
         f"{_tasks(past, longer)}, and the best control without any DIP on {_tasks(beyond, controls)}{_on_each(beyond, groups)}; "
-        "elsewhere what it gains is not shown to be DIP's. As a start of the reverse diffusion, a DIP is better "
+        f"{'elsewhere ' if beyond else ''}what it gains is not shown to be DIP's. As a start of the reverse diffusion, a DIP is better "
         f"than the cheap start chosen on validation images, interval above 0, on {_tasks(better, starts)}. "
         f"With the weakest diffusion prior tried ('{weak['prior']}') the gain over the controls changes by "
         f"{weak['value']:+.2f} dB [{weak['lo']:+.2f}, {weak['hi']:+.2f}]. Cheaper: "

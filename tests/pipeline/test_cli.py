@@ -277,9 +277,13 @@ def test_readme_takes_its_tables_from_the_metrics(cli, little):
     )
     stopping = ("gap_mean_db", "gap_p95_db", "fail_share", "split_price_db", "split_price_same_cost_db", "gap_sr4_db")
     write_json(little / STOPPING / "metrics/claims.json", {f"stopping_{name}": CLAIM | {"rival_value": 1.0} for name in stopping})
-    wide = ("hybrid_gain_db_sr4", "hybrid_vs_control_db_sr4", "dip_start_gain_db_sr4", "weak_prior_vs_control_db")
+    wide = [f"{name}_sr4" for name in ("hybrid_gain_db", "hybrid_vs_long_mean_db", "hybrid_vs_control_db", "dip_start_gain_db")]
+    wide.append("weak_prior_vs_control_db")
     write_json(little / HYBRID / "metrics/claims.json", {name: CLAIM | {"prior": "other"} for name in wide})
-    (little / HYBRID / "metrics/per_image.csv").write_text("task,method,prior,iterations\nsr4,hybrid,full,12\n")
+    (little / HYBRID / "metrics/per_image.csv").write_text(
+        "task,method,prior,iterations,seconds\nsr4,hybrid,full,12,3.0\nsr4,ddpm_mean_long,full,0,1.5\n"
+    )
+    (little / HYBRID / "metrics/groups.csv").write_text("task,what,low\nsr4,over control x,0.1\n")
     (little / "metrics/results.md").write_text("| task | psnr |\n")
     assert "README.md is missing" in cli("readme").one_line()
     (little / "README.md").write_text(README)
@@ -292,7 +296,8 @@ def test_readme_takes_its_tables_from_the_metrics(cli, little):
     assert "| task | psnr |" in text
     assert "0 of 3 claims hold." in text
     assert "| hybrid_gain_db_sr4 " in text
-    assert "0 of 4 claims hold." in text
+    assert "at 2.0 to 2.0 times its seconds" in text
+    assert "0 of 5 claims hold." in text
     assert "0 of 6 claims hold." in text
     assert "| stopping_split_price_db " in text
     assert dag.mermaid(dag.read_stages(little)).strip() in text
