@@ -82,7 +82,9 @@ def catalogue(problem: Problem, restore: Restore, hybrid: Hybrid, coupled: Coupl
         "dip_last": Method("DIP, last step", r.dip_at, [{"step": [problem.fits.steps[-1]]}]),
         "dip_stopped": Method("DIP, stopped", r.dip_stopped, [{}]),
         "restart_cheap": Method(
-            "restart, cheap start", partial(r.restarted, asked_by="restore.restart.scales"), [{"start": [*cheap, "one_step"], **one}, swept]
+            "restart, cheap start",
+            partial(r.restarted, asked_by=f"{r.OWN} or restore.restart.scales"),
+            [{"start": [*cheap, "one_step"], **one}, swept],
         ),
         "restart_cheap_mean": Method("mean of restarts, cheap start", mean_of_restarts, [{"start": [*cheap, "one_step"], **several}]),
         "guided_cheap_mean": Method(

@@ -74,5 +74,5 @@ def test_a_start_level_outside_the_schedule_is_one_line_and_loses_nothing(worksp
     workspace.edit("params.yaml", "start_scale: 1.0", "start_scale: 1000.0")
     refused = workspace.cli("restore", "sr4", fails=True)
     assert refused.code == 2
-    assert "hybrid.start_scale starts at noise level" in refused.one_line()
+    assert "hybrid.start_scale or restore.restart.scales starts at noise level" in refused.one_line()
     assert (workspace.root / "data/restored/sr4.safetensors").read_bytes() == kept
