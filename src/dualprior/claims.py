@@ -68,14 +68,14 @@ def _task_claims(rows: pd.DataFrame, task: str, goal: int, interval: Interval) -
         claims[f"stopping_gap_{task}_db"] = _stopping_gap(psnr, STOPPING_GAP_DB[goal], interval)
     for rival, ratio in TIME_RATIO.items():
         if {HYBRID, rival} <= set(psnr):
-            claims[f"hybrid_time_ratio_{rival}_{task}"] = _time_ratio(seconds, psnr, rival, ratio, set(_no_dip(rows)))
+            claims[f"hybrid_time_ratio_{rival}_{task}"] = _time_ratio(seconds, psnr, rival, ratio, _no_dip(rows))
     return claims
 
 
-def _no_dip(rows: pd.DataFrame) -> list[str]:
+def _no_dip(rows: pd.DataFrame) -> set[str]:
     """Methods of one task that run no DIP step."""
     steps = rows.groupby("method")["iterations"].max()
-    return list(steps.index[steps == 0])
+    return set(steps.index[steps == 0])
 
 
 def start_rule(table: pd.DataFrame, scale: float, denoising: dict[str, bool]) -> dict[str, dict]:

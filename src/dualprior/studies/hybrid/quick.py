@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from dualprior import artifacts, device, dip, pretrained, problem, reptile
+from dualprior import artifacts, dip, problem, reptile
 from dualprior import restorers as r
 from dualprior.back_projection import data_term
 from dualprior.consistency import lay_data
 from dualprior.device import Stopwatch
 from dualprior.dip import DIPStep, Recipe
-from dualprior.images import to_unit
 from dualprior.problem import Estimate, Problem
 from dualprior.settings.dip import DIP
 from dualprior.settings.hybrid_study import Meta
 from dualprior.settings.restore import Hybrid, Restore
 from dualprior.settings.tasks import Task
-from dualprior.studies.hybrid import places
+from dualprior.studies.hybrid import given
 
 if TYPE_CHECKING:
     from dualprior.config import Config
@@ -37,18 +36,14 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     restore: Restore = config.restore
     hybrid: Hybrid = config.hybrid
     task: Task = config.task(key)
-    where, inside = device.pick(), places.crops(paths)
-    model = pretrained.load(paths, where)
-    clean_val = to_unit(artifacts.read_array(inside.val)).to(where)
-    test, val = (problem.load(inside, key, task, split, restore.seed, model, where) for split in ("test", "val"))
-    test = problem.first(test, wanted.images)
+    test, val, clean_val = given.load(paths, key, task, restore.seed, wanted.images)
     recipe = Recipe.of(fitting.recipe(task.operator))
     head = f"{recipe.input_cell}/"
     learned = artifacts.read_tensors(paths.meta)
-    state = {name.removeprefix(head): weight.to(where) for name, weight in learned.items() if name.startswith(head)}
+    state = {name.removeprefix(head): weight.to(clean_val.device) for name, weight in learned.items() if name.startswith(head)}
     images, costs = {}, {}
-    for start, given in (("fresh", None), ("meta", state)):
-        fits = {split: fitted(each, recipe, fitting, wanted.kept, given) for split, each in (("val", val), ("test", test))}
+    for start, begin in (("fresh", None), ("meta", state)):
+        fits = {split: fitted(each, recipe, fitting, wanted.kept, begin) for split, each in (("val", val), ("test", test))}
         for step in wanted.kept:
             fit = problem.with_error(fits["test"][step], problem.spread(fits["val"][step].x, clean_val))
             level = r.start_level(test, fit, hybrid.start_scale)
@@ -60,18 +55,18 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     artifacts.write_json(paths.quick_info(key), costs)
 
 
-def fitted(given: Problem, recipe: Recipe, settings: DIP, kept: tuple[int, ...], state: dict[str, Tensor] | None) -> dict[int, Estimate]:
+def fitted(whole: Problem, recipe: Recipe, settings: DIP, kept: tuple[int, ...], state: dict[str, Tensor] | None) -> dict[int, Estimate]:
     """{step: the averaged output}, of one fit an image to all of y; state: where it starts, None for fresh weights."""
-    seen = given.seen
+    seen = whole.seen
     op, y = data_term(seen.op, seen.y, settings.data_term)
     with Stopwatch(len(seen.y)) as watch:
-        images = {done.step: done.average for done in _steps(given, recipe, op, y, max(kept), state) if done.step in kept}
+        images = {done.step: done.average for done in _steps(whole, recipe, op, y, max(kept), state) if done.step in kept}
     seconds = watch.seconds / max(kept)
     return {step: Estimate(lay_data(seen.op, x, seen.y, seen.sigma_y), step * seconds, iterations=step) for step, x in images.items()}
 
 
-def _steps(given: Problem, recipe: Recipe, op, y: Tensor, steps: int, state: dict[str, Tensor] | None) -> Iterator[DIPStep]:
-    names, size = given.seen.names, given.seen.size
+def _steps(whole: Problem, recipe: Recipe, op, y: Tensor, steps: int, state: dict[str, Tensor] | None) -> Iterator[DIPStep]:
+    names, size = whole.seen.names, whole.seen.size
     if state is None:
         return dip.fit_images(recipe, op, y, names, size, steps, device=y.device)
     return reptile.fit_from(state, recipe, op, y, names, size, steps)
