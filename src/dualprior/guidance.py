@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, pixel_unshuffle, softplus
 
 from dualprior.denoiser import Denoiser
-from dualprior.nets.grouped import GroupedConv
+from dualprior.nets.grouped import GroupedConv, one_by_one, side_by_side
 
 Denoise = Callable[[Tensor, float], Tensor]
 
@@ -123,7 +123,7 @@ class PatchAdversary:
         return self._weight * fooled
 
     def _logits(self, x: Tensor) -> Tensor:
-        h = x.reshape(1, -1, *x.shape[-2:])
+        h = side_by_side(x)
         for layer in self._layers[:-1]:
             h = leaky_relu(layer(h), 0.2)
-        return self._layers[-1](h).view(len(x), 1, *x.shape[-2:])
+        return one_by_one(self._layers[-1](h), len(x))

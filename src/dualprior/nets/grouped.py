@@ -2,6 +2,9 @@
 
 The N networks sit side by side in grouped convolutions: weight i touches image i only. Batch normalisation over a
 batch of one (the original's) is normalisation over the pixels of one image, so it never mixes images either.
+
+Between `side_by_side` and `one_by_one` all channels of a pixel lie together in memory (torch.channels_last): with few
+channels a group that is what the processor's convolutions want, and other layouts are copied back and forth at every call.
 """
 
 from collections.abc import Sequence
@@ -24,7 +27,7 @@ class GroupedConv(nn.Module):
         self.groups, self.stride, self.padding = len(rngs), stride, kernel // 2
         bound = (3.0 / (c_in * kernel**2)) ** 0.5
         draws = [torch.rand(c_out, c_in, kernel, kernel, generator=rng) * 2 * bound - bound for rng in rngs]
-        self.weight = nn.Parameter(torch.cat(draws))
+        self.weight = nn.Parameter(torch.cat(draws).to(memory_format=torch.channels_last))
         self.bias = nn.Parameter(torch.zeros(len(rngs) * c_out))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -57,18 +60,24 @@ class ConvNormAct(nn.Module):
 
 def side_by_side(z: Tensor) -> Tensor:
     """[N, C, H, W] to [1, N*C, H, W], as grouped convolutions want it."""
-    return z.reshape(1, -1, *z.shape[-2:])
+    n, c, height, width = z.shape
+    return z.permute(2, 3, 0, 1).contiguous().view(1, height, width, n * c).permute(0, 3, 1, 2)
 
 
 def one_by_one(h: Tensor, count: int) -> Tensor:
     """[1, N*C, H, W] to float32 [N, C, H, W]."""
-    return h.view(count, -1, *h.shape[-2:]).float()
+    return _pixels(h, count).permute(2, 3, 0, 1).float().contiguous()
 
 
 def join(a: Tensor, b: Tensor, count: int) -> Tensor:
     """Concatenate the channels of each of the `count` networks, not of the whole row."""
-    size = a.shape[-2:]
-    return torch.cat([a.view(count, -1, *size), b.view(count, -1, *size)], dim=1).view(1, -1, *size)
+    both = torch.cat([_pixels(a, count), _pixels(b, count)], dim=-1)
+    return both.reshape(1, *a.shape[-2:], -1).permute(0, 3, 1, 2)
+
+
+def _pixels(h: Tensor, count: int) -> Tensor:
+    """[1, N*C, H, W] to [H, W, N, C]."""
+    return h.permute(0, 2, 3, 1).reshape(*h.shape[-2:], count, -1)
 
 
 def check_size(height: int, width: int, divisor: int, network: str) -> None:

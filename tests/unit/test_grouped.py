@@ -1,0 +1,65 @@
+"""The layers of N fits side by side: how they lie in memory, and what that may not change."""
+
+import pytest
+import tiny
+import torch
+from torch.nn.functional import conv2d
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from dualprior import dip
+from dualprior.nets.grouped import GroupedConv, join, one_by_one, side_by_side
+from dualprior.operators import Identity
+from dualprior.seeding import generator
+
+NAMES = ["a", "b", "c"]
+NETWORKS = {
+    "skip": {"channels": [4, 6], "skip_channels": 4},
+    "unet": {"channels": [4, 6]},
+    "decoder": {"channels": [4, 6]},
+}
+
+
+def images(channels, count=3, side=8):
+    return torch.randn(count, channels, side, side, generator=torch.Generator().manual_seed(channels))
+
+
+class Layouts(TorchDispatchMode):
+    """Collects whether the images that a convolution is given, forwards and backwards, lie pixel by pixel."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        given = {"aten::convolution": args[:1], "aten::convolution_backward": args[:2]}.get(func._schema.name, ())
+        self.seen += [(func._schema.name, image.is_contiguous(memory_format=torch.channels_last)) for image in given]
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_every_convolution_is_given_pixels_in_one_piece(kind):
+    network = dip.build(kind, 0, NAMES, input_channels=4, **NETWORKS[kind])
+    z = dip.network_input(0, NAMES, 4, (tiny.SIDE, tiny.SIDE))
+    with Layouts() as layouts:
+        next(dip.fit(network, z, Identity(), tiny.images(3), names=NAMES, steps=1, lr=0.01, input_noise=0.03, ema=0.9, seed=0))
+    assert {name for name, _ in layouts.seen} == {"aten::convolution", "aten::convolution_backward"}
+    layouts.seen.remove(("aten::convolution_backward", False))  # of the image itself, three channels
+    assert all(in_one_piece for _, in_one_piece in layouts.seen)
+
+
+def test_networks_put_side_by_side_come_back():
+    x = images(5)
+    assert torch.equal(one_by_one(side_by_side(x), 3), x)
+
+
+def test_channels_are_joined_network_by_network():
+    a, b = images(2), images(5)
+    assert torch.equal(one_by_one(join(side_by_side(a), side_by_side(b), 3), 3), torch.cat([a, b], dim=1))
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_grouped_convolution_is_each_network_s_own(kernel, stride):
+    x, conv = images(4), GroupedConv(4, 6, kernel, [generator(0, "dip-weights", name) for name in NAMES], stride)
+    own = [conv2d(x[i : i + 1], w, stride=stride, padding=kernel // 2) for i, w in enumerate(conv.weight.chunk(3))]
+    torch.testing.assert_close(one_by_one(conv(side_by_side(x)), 3), torch.cat(own), rtol=1e-5, atol=1e-5)
