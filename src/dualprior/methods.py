@@ -27,7 +27,7 @@ class Method:
     label: str  # as shown to readers
     run: Callable[..., Estimate]  # run(problem, past, **setting)
     rounds: Rounds
-    test_only: bool = False  # nothing is chosen and nothing builds on it, so validation images are spared
+    few: bool = False  # too slow for more than the first images, of which it is chosen on as many; nothing builds on it
     learn: Callable[[dict[str, Estimate], Tensor], dict] | None = None  # in place of rounds: validation estimates, clean -> setting
 
 
@@ -45,11 +45,13 @@ def catalogue(problem: Problem, restore: Restore, hybrid: Hybrid, coupled: Coupl
     op, noisy = problem.seen.op, problem.seen.sigma_y > 0
     weights = list(restore.ddpm.data_weights) if noisy else [1.0]  # without noise the data are met exactly
     zetas, calls = list(restore.ddpm.zetas), list(restore.ddpm.calls)
+    full = {"calls": [min(restore.full.calls, len(problem.levels))], "zeta": list(restore.full.zetas)}
     restart = {"inflation": list(hybrid.inflations), "scale": [hybrid.start_scale], "data_weight": [hybrid.data_weight]}
     one, several = ({**restart, "calls": [calls]} for calls in (hybrid.calls, hybrid.sample_calls))
     swept = {"scale": list(restore.restart.scales), "calls": list(restore.restart.calls)}
     guided = {"calls": [hybrid.guided_calls], "data_weight": [hybrid.data_weight]}
     gammas = {"gamma": list(hybrid.gammas)}  # tried after the first has chosen the guide
+    restarted = partial(r.restarted, asked_by=f"{r.OWN} or restore.restart.scales")
     mean_of_guided = partial(r.mean_of_guided, samples=hybrid.samples)
     mean_of_restarts = partial(r.mean_of_restarts, samples=hybrid.samples)
     cheap = cheap_starts(problem)
@@ -67,7 +69,7 @@ def catalogue(problem: Problem, restore: Restore, hybrid: Hybrid, coupled: Coupl
             r.chain,
             [{"zeta": zetas, "data_weight": weights, "calls": calls[:1], "grid": ["schedule"]}, {"grid": ["few_step"]}, {"calls": calls}],
         ),
-        "ddpm_1000": Method("DDPM, full chain", r.full_chain, [{"calls": [restore.full.calls]}], test_only=True),
+        "ddpm_1000": Method("DDPM, full chain", r.chain, [{**full, "data_weight": weights[:1]}, {"data_weight": weights}], few=True),
         "ddpm_mean": Method(
             f"mean of {restore.mean.samples} DDPM chains",
             partial(r.mean_of_chains, samples=restore.mean.samples, calls=restore.mean.calls),
@@ -81,11 +83,7 @@ def catalogue(problem: Problem, restore: Restore, hybrid: Hybrid, coupled: Coupl
         "dip_short": Method("DIP, a short fit", r.dip_at, [{"step": [short]}]),
         "dip_last": Method("DIP, last step", r.dip_at, [{"step": [problem.fits.steps[-1]]}]),
         "dip_stopped": Method("DIP, stopped", r.dip_stopped, [{}]),
-        "restart_cheap": Method(
-            "restart, cheap start",
-            partial(r.restarted, asked_by=f"{r.OWN} or restore.restart.scales"),
-            [{"start": [*cheap, "one_step"], **one}, swept],
-        ),
+        "restart_cheap": Method("restart, cheap start", restarted, [{"start": [*cheap, "one_step"], **one}, swept]),
         "restart_cheap_mean": Method("mean of restarts, cheap start", mean_of_restarts, [{"start": [*cheap, "one_step"], **several}]),
         "guided_cheap_mean": Method(
             "mean of chains, cheap guide",
@@ -97,7 +95,7 @@ def catalogue(problem: Problem, restore: Restore, hybrid: Hybrid, coupled: Coupl
         "restart_blend_cheap": Method("restart, blend without DIP", r.restarted, [{"start": ["blend_cheap"], **one}]),
         "finished_cheap": Method("twin without DIP", r.blended, [], learn=partial(_learn_blend, ("blend_cheap", "restart_blend_cheap"))),
         "restart_dip_short": Method("restart, short DIP", r.restarted, [{"start": ["dip_short"], **one}]),
-        "restart_dip": Method("restart, DIP start", r.restarted, [{"start": ["dip_stopped"], **one}]),
+        "restart_dip": Method("restart, DIP start", restarted, [{"start": ["dip_stopped"], **one}, swept]),
         "restart_dip_mean": Method("mean of restarts, DIP start", mean_of_restarts, [{"start": ["dip_stopped"], **several}]),
         "guided_dip_mean": Method("mean of chains, DIP guide", mean_of_guided, [{"start": ["dip_stopped"], **guided, **gammas}]),
         "coupled": Method("DIP pulled by D", partial(coupling.coupled, settings=coupled), [{"step": coupling.coupled_steps(coupled)}]),

@@ -48,8 +48,9 @@ def chain(
 ) -> Estimate:
     """The reverse process from pure noise with data consistency (DiffPIR; DDNM when there is no noise).
 
-    zeta: DiffPIR's share of fresh noise; None for DDPM's own ancestral noise. grid: "schedule" (levels of the schedule,
-    evenly spaced in t) or "few_step" (Karras et al. 2022, Eq. 5).
+    zeta: DiffPIR's share of fresh noise; None for DDPM's own ancestral noise (over many steps zeta = 1 shrinks the variance of
+    samples to half of the data's). grid: "schedule" (levels of the schedule, evenly spaced in t) or "few_step" (Karras et al.
+    2022, Eq. 5).
     """
     sigmas = schedule.schedule_grid(problem.levels, calls)
     if grid == "few_step":
@@ -73,15 +74,6 @@ def _reverse_from_noise(problem: Problem, sigmas: np.ndarray, split: Split, rect
         x = float(sigmas[0]) * noise(problem.blank())
         end = last(reverse(problem.denoise, x, sigmas, split=split, rectify=rectify, noise=noise))
     return Estimate(end.x0, watch.seconds, nfe=end.nfe)
-
-
-def full_chain(problem: Problem, past: dict, calls: int) -> Estimate:
-    """Every level of the schedule, DDPM's own ancestral noise, the data weight that was best for fewer calls.
-
-    Not zeta = 1: over many steps that shrinks the variance of the samples to half of the data's.
-    """
-    weight = past["ddpm_best"].setting["data_weight"]
-    return chain(problem, past, min(calls, len(problem.levels)), None, weight)
 
 
 def mean_of_chains(problem: Problem, past: dict, samples: int, calls: int, zeta: float, data_weight: float) -> Estimate:

@@ -19,7 +19,6 @@ TASKS = ("denoise25", "sr4", "inpaint_random", "inpaint_box", "deblur")
 CHAIN = {"calls": 3, "zeta": 0.3, "data_weight": 1.0}
 RESTART = {"start": "dip", "inflation": 1.0, "scale": 1.5, "calls": 2, "data_weight": 1.0}
 INTERLEAVED = {"steps": 5, "refit": 2, "inflation": 1.0, "scale": 1.0, "calls": 2, "data_weight": 1.0}
-BEST = Estimate(torch.zeros(1), setting={"data_weight": 4.0})
 
 
 def dip_start(problem) -> Estimate:
@@ -33,7 +32,7 @@ PROCEDURES = {
     "blurred": lambda p: starts.blurred(p, {}, 1.0),
     "one_step": lambda p: r.one_step(p, {"input": starts.as_image(p, {})}, "input", 0.3),
     "chain": lambda p: r.chain(p, {}, **CHAIN),
-    "full_chain": lambda p: r.full_chain(p, {"ddpm_best": BEST}, 5),
+    "ancestral": lambda p: r.chain(p, {}, 5, None, 1.0),
     "mean_of_chains": lambda p: r.mean_of_chains(p, {}, samples=2, **CHAIN),
     "dip_at": lambda p: r.dip_at(p, {}, 4),
     "restarted": lambda p: r.restarted(p, {"dip": dip_start(p)}, **RESTART),
@@ -77,7 +76,7 @@ def test_the_first_images_keep_the_error_estimated_for_them():
     [
         ("one_step", 1),
         ("chain", 3),
-        ("full_chain", 5),
+        ("ancestral", 5),
         ("mean_of_chains", 6),
         ("restarted", 2),
         ("mean_of_restarts", 6),
@@ -102,11 +101,6 @@ def test_network_calls_of_a_coupled_fit_are_counted_up_to_the_step_shown(refresh
         made = [s for s in range(2, step + 1) if s == 2 or s % refresh == 0]
         assert coupling.coupled(problem, {}, step, settings).nfe == len(made)
     assert denoise.calls == len(made)  # the fit ran once for all of its steps
-
-
-def test_a_full_chain_is_no_longer_than_the_schedule():
-    problem = tiny.problem("sr4", 1)
-    assert r.full_chain(problem, {"ddpm_best": BEST}, 1000).nfe == len(problem.levels)
 
 
 def test_costs_of_what_an_estimate_builds_on_are_added():
@@ -170,7 +164,7 @@ def test_a_fixed_step_shows_that_snapshot():
 # --- what they compute -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["one_step", "chain", "full_chain", "restarted"])
+@pytest.mark.parametrize("name", ["one_step", "chain", "ancestral", "restarted"])
 @pytest.mark.parametrize("task", ["sr4", "inpaint_random", "inpaint_box"])
 def test_noiseless_measurements_are_met(name, task):
     problem = tiny.problem(task, 2)
@@ -178,12 +172,12 @@ def test_noiseless_measurements_are_met(name, task):
     torch.testing.assert_close(problem.seen.op.A(x), problem.seen.y, rtol=0, atol=1e-4)
 
 
-def test_a_full_chain_keeps_the_variance_of_gaussian_data():
+def test_ancestral_noise_keeps_the_variance_of_gaussian_data():
     """Where the data say nothing (no pixel is known), the end is a sample of the prior."""
     problem = tiny.problem("inpaint_random", 4, gaussian_denoiser(0.0, 0.25))
     seen = problem.seen._replace(op=type(problem.seen.op)(torch.zeros(4, 1, 64, 64)), y=torch.zeros(4, 3, 64, 64), size=(64, 64))
     levels = r.schedule.noise_levels("lognormal", 300)
-    x = r.full_chain(replace(problem, seen=seen, levels=levels), {"ddpm_best": BEST}, 300).x
+    x = r.chain(replace(problem, seen=seen, levels=levels), {}, 300, None, 1.0).x
     assert x.var().item() == pytest.approx(0.25, rel=0.05)
 
 
@@ -314,7 +308,7 @@ def test_an_inflated_start_is_restarted_from_higher_up_with_nothing_added():
 def test_a_fit_that_guesses_pass_by_is_a_restart_of_that_fit():
     problem = tiny.problem("sr4", 2)
     past_by = coupling.interleaved(problem, tiny.COUPLED, 0.0, **INTERLEAVED)
-    assert past_by.iterations == 5 + 2 * 2
+    assert past_by.cost.iterations == 5 + 2 * 2
     with torch.no_grad():
         *_, done = dip.fit_images(tiny.RECIPE, problem.seen.op, problem.seen.y, problem.seen.names, problem.seen.size, 5, device="cpu")
     error = torch.full((2,), tiny.COUPLED.error_at(5))

@@ -22,10 +22,11 @@ class MeanOf(Section):
 class FullChain(Section):
     calls: Annotated[Whole, Field(ge=2)]
     images: Count
+    zetas: Annotated[tuple[Annotated[Number, Field(ge=0, le=1)] | None, ...], Field(min_length=1)]  # None: DDPM's own noise
 
 
 class Restarts(Section):
-    """Tried for the restart from a cheap start, a control."""
+    """Tried for the restart from a cheap start, a control, and for that from the stopped DIP."""
 
     scales: Annotated[tuple[Positive, ...], Field(min_length=1)]
     calls: Annotated[tuple[Count, ...], Field(min_length=1)]

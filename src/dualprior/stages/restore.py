@@ -59,15 +59,16 @@ def restore(
     clean = to_unit(artifacts.read_array(paths.val)).to(where)
     val, test = (problem.load(paths, key, task, split, settings.seed, model, where) for split in ("val", "test"))
     test = test if images is None else problem.first(test, images)
-    few = problem.first(test, settings.full.images)
+    few_val, few_test = (problem.first(whole, settings.full.images) for whole in (val, test))
     coupled = coupled_settings(hybrid.coupled, dip, task, val, clean)
     _warm_up(test)
     done_val, done = {}, {}
     methods = catalogue(val, settings, hybrid, coupled)
     for name, method in methods.items():
-        if method.test_only:
-            _warm_up(few)
-            done[name] = method.run(few, done_val, **{k: v[0] for k, v in method.rounds[0].items()})
+        if method.few:
+            best = choose(method, few_val, done_val, clean[: settings.full.images])
+            _warm_up(few_test)
+            done[name] = replace(method.run(few_test, done, **best.setting), setting=best.setting)
             continue
         best = choose(method, val, done_val, clean)
         expected = problem.spread(best.x, clean)  # one number, from validation images
