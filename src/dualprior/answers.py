@@ -32,7 +32,7 @@ def _first_answer(claims: dict[str, dict], rows: pd.DataFrame, groups: pd.DataFr
         f"{'elsewhere ' if beyond else ''}what it gains is not shown to be DIP's. As a start of the reverse diffusion, a DIP is better "
         f"than the cheap start chosen on validation images, interval above 0, on {_tasks(better, starts)}. "
         f"With the weakest diffusion prior tried ('{weak['prior']}') the gain over the controls changes by "
-        f"{weak['value']:+.2f} dB [{weak['lo']:+.2f}, {weak['hi']:+.2f}]. Cheaper: "
+        f"{weak['value']:+z.2f} dB [{weak['lo']:+z.2f}, {weak['hi']:+z.2f}]. Cheaper: "
         f"{sum(c['holds'] for c in short.values())} of {len(short)} goals for time are reached against the best short chain, "
         f"{sum(c['holds'] for c in full.values())} of {len(full)} against the chain of 1000 calls, which is no strong rival."
     )
@@ -56,11 +56,11 @@ def _second_answer(study: dict[str, dict]) -> str:
     tasks = {name: c for name, c in _of(study, "stopping_gap_", "_db").items() if name not in ("mean", "p95")}
     worst = max(tasks, key=lambda task: tasks[task]["value"])
     return (
-        f"Denoising, over networks and noises, stopping without the clean image loses {mean['value']:.2f} dB to the "
+        f"Denoising, over networks and noises, stopping without the clean image loses {mean['value']:z.2f} dB to the "
         f"oracle peak (the published rule ES-WMV {mean['rival_value']:.2f} dB), more than 1 dB in {100 * fail['value']:.1f} % of the "
         f"stops. What is kept, the mean of two fits, is {_versus(price['value'])} one fit to the whole measurement stopped by an oracle, "
         f"and {_versus(dear['value'])} the mean of two such fits (one network, two noises). On the other tasks "
-        f"it loses {min(c['value'] for c in tasks.values()):.2f} to {tasks[worst]['value']:.2f} dB ({worst} loses most)."
+        f"it loses {min(c['value'] for c in tasks.values()):z.2f} to {tasks[worst]['value']:z.2f} dB ({worst} loses most)."
     )
 
 

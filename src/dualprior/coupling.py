@@ -3,13 +3,12 @@
 import torch
 from torch import Tensor
 
-from dualprior import dip, schedule
+from dualprior import dip
 from dualprior.back_projection import data_term
 from dualprior.consistency import lay_data
 from dualprior.device import Stopwatch
 from dualprior.problem import CoupledSettings, Estimate, Problem
-from dualprior.restorers import SMALLEST_START, data_step, inflated, split_of, start_level
-from dualprior.sampling import last, restart, reverse
+from dualprior.restorers import OWN, SMALLEST_START, data_step, inflated, restart_at, start_level
 
 
 def coupled(problem: Problem, past: dict, step: int, settings: CoupledSettings) -> Estimate:
@@ -73,7 +72,7 @@ def interleaved(
     the pull beta ||f - x0||^2 / d towards the guess D(x; s), data laid over it, and weight * f_avg + (1 - weight) * x0
     takes the guess's place.
     """
-    seen, noise, target = problem.seen, problem.noise("interleaved"), None
+    seen, target = problem.seen, None
 
     def pull(step: int, output: Tensor, average: Tensor | None) -> Tensor:
         return output.new_zeros(len(output)) if target is None else fitting.beta * (output - target).square().mean((1, 2, 3))
@@ -95,9 +94,7 @@ def interleaved(
     rectify = data_step(problem, data_weight)
     error = torch.full((len(seen.y),), fitting.error_at(steps), device=seen.y.device)
     with Stopwatch(len(seen.y)) as watch:
-        begin = inflated(Estimate(lay_data(seen.op, _after(steps), seen.y, seen.sigma_y), error=error), inflation)
-        level = start_level(problem, begin, scale)
-        grid = schedule.few_step_grid(level.double().cpu().numpy(), calls)
-        x = restart(begin.x, begin.error, level, noise(begin.x))
-        end = last(reverse(problem.denoise, x, grid, split=split_of(0.0), rectify=through_the_fit, noise=noise))
-    return Estimate(end.x0, watch.seconds, nfe=end.nfe, iterations=total)
+        x = lay_data(seen.op, _after(steps), seen.y, seen.sigma_y)
+    begin = inflated(Estimate(x, watch.seconds, iterations=total, error=error), inflation)
+    level = start_level(problem, begin, scale)
+    return restart_at(problem, begin, level, calls, data_weight, OWN, purpose="interleaved", rectify=through_the_fit)

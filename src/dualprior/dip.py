@@ -69,9 +69,10 @@ def fit_images(
     keep: Tensor | None = None,
     extra: Extra | None = None,
     input_scale: Callable[[int], Tensor] | None = None,
+    network: nn.Module | None = None,
 ) -> Iterator[DIPStep]:
-    """Fit a fresh network to the measurement of every named image, H × W = size; see `fit`."""
-    network = build(recipe.kind, recipe.seed, names, **recipe.network).to(device)
+    """Fit a fresh network, or one given as `build` makes it, to the measurement of every named image, H × W = size; see `fit`."""
+    network = (network if network is not None else build(recipe.kind, recipe.seed, names, **recipe.network)).to(device)
     z = network_input(recipe.seed, names, recipe.network["input_channels"], size, recipe.input_cell).to(device)
     return fit(
         network, z, op, y, names=names, steps=steps, lr=recipe.lr, input_noise=recipe.input_noise, ema=recipe.ema,
@@ -89,11 +90,12 @@ def network_input(seed: int, names: Sequence[str], channels: int, size: tuple[in
     """z ~ U(0, 0.1) for every named image: [N, channels, H, W] (Ulyanov et al. 2018, Sec. 3).
 
     cell: drawn at 1/cell of the size and interpolated, so that the input brings no detail of its own into what the
-    measurement does not see; 1 is the original's white input.
+    measurement does not see; 1 is the original's white input. In memory all values of a pixel lie together, see `nets.grouped`.
     """
     coarse = [-(-side // cell) for side in size]
     z = torch.stack([torch.rand(channels, *coarse, generator=generator(seed, "dip-input", name)) for name in names])
-    return 0.1 * (z if cell == 1 else interpolate(z, size=size, mode="bicubic"))
+    z = 0.1 * (z if cell == 1 else interpolate(z, size=size, mode="bicubic"))
+    return z.permute(2, 3, 0, 1).contiguous().permute(2, 3, 0, 1)
 
 
 def snapshot_steps(steps: int, count: int) -> list[int]:
@@ -105,7 +107,7 @@ def snapshot_steps(steps: int, count: int) -> list[int]:
 def data_loss(op: Operator, out: Tensor, y: Tensor, keep: Tensor | None = None) -> Tensor:
     """Mean squared residual over the measured values of each image, or over those that `keep` marks: [N].
 
-    keep: ones and zeros that broadcast to y. Raises UserError for an image of which nothing is kept.
+    keep: ones and zeros that broadcast to y. NaN for an image of which nothing is kept, which `check_measured` refuses.
     """
     residual = (op.A(out) - y).square()
     if keep is None and isinstance(op, Mask):

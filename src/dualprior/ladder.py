@@ -23,7 +23,7 @@ class Ladder:
 
     def __init__(self, taus: Sequence[float], count: int, patience: int, device: torch.device | None = None):
         self._taus = torch.tensor(list(taus), dtype=torch.float32, device=device)
-        if len(self._taus) == 0 or self._taus[-1] != 0 or (self._taus.diff() >= 0).any():
+        if not (len(self._taus) and self._taus[-1] == 0 and (self._taus.diff() < 0).all()):  # nor with NaN
             raise UserError(f"the rungs of a ladder fall strictly and end at 0; these are {list(taus)}")
         self.rung = torch.zeros(count, dtype=torch.int64, device=device)  # [n]
         self._patience = patience

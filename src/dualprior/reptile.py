@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from dualprior import dip
-from dualprior.device import autocast_type
 from dualprior.dip import DIPStep, Recipe
 from dualprior.operators import Identity, Operator
 from dualprior.seeding import generator
@@ -49,8 +48,8 @@ def learn(recipe: Recipe, images: Tensor, *, outer: int, inner: int, batch: int,
         chosen = images[torch.randint(0, len(images), (batch,), generator=rng)]
         y = chosen + noise * torch.randn(chosen.shape, generator=rng).to(chosen)
         names = [f"reptile/{step}/{index}" for index in range(batch)]
-        network, steps = _fit(state, recipe, Identity(), y, names, tuple(y.shape[-2:]), inner)
-        for done in steps:
+        network = _network(state, recipe, names)
+        for done in dip.fit_images(recipe, Identity(), y, names, tuple(y.shape[-2:]), inner, device=device, network=network):
             pass
         fitted, share = mean_state(network, batch), rate * (1 - (step - 1) / outer)
         state = {name: torch.lerp(old, fitted[name], share) for name, old in state.items()}
@@ -61,15 +60,11 @@ def fit_from(
     state: State, recipe: Recipe, op: Operator, y: Tensor | Callable[[int], Tensor], names: Sequence[str], size: tuple[int, int], steps: int
 ) -> Iterator[DIPStep]:
     """As `dip.fit_images`, from a given state instead of fresh weights."""
-    return _fit(state, recipe, op, y, names, size, steps)[1]
-
-
-def _fit(state: State, recipe: Recipe, op: Operator, y, names: Sequence[str], size: tuple[int, int], steps: int):
     device = next(iter(state.values())).device
-    network = dip.build(recipe.kind, recipe.seed, names, **recipe.network).to(device)
+    return dip.fit_images(recipe, op, y, names, size, steps, device=device, network=_network(state, recipe, names))
+
+
+def _network(state: State, recipe: Recipe, names: Sequence[str]) -> nn.Module:
+    network = dip.build(recipe.kind, recipe.seed, names, **recipe.network)
     give(network, state, len(names))
-    z = dip.network_input(recipe.seed, names, recipe.network["input_channels"], size, recipe.input_cell).to(device)
-    return network, dip.fit(
-        network, z, op, y, names=names, steps=steps, lr=recipe.lr, input_noise=recipe.input_noise, ema=recipe.ema,
-        seed=recipe.seed, autocast=autocast_type(recipe.precision, device),
-    )  # fmt: skip
+    return network

@@ -145,10 +145,11 @@ def restart_at(
     asked_by: str,
     zeta: float | None = 0.0,
     purpose: str = "restart",
+    rectify: Rectify | None = None,
 ) -> Estimate:
     """level: [n], where each image's reverse process starts; asked_by: the parameter to name when it is outside.
 
-    zeta: as for `chain`. A start that comes with an adapted denoiser goes on with it.
+    zeta: as for `chain`. rectify: in place of the usual `data_step`. A start that comes with an adapted denoiser goes on with it.
     """
     seen, noise = problem.seen, problem.noise(purpose)
     schedule.check_start(float(level.min()), problem.levels, asked_by)
@@ -156,7 +157,7 @@ def restart_at(
     grid = schedule.few_step_grid(level.double().cpu().numpy(), calls)
     with Stopwatch(len(seen.y)) as watch:
         x = restart(begin.x, begin.error, level, noise(begin.x))
-        rectify = data_step(problem, data_weight)
+        rectify = rectify or data_step(problem, data_weight)
         end = last(reverse(begin.denoise or problem.denoise, x, grid, split=split_of(zeta), rectify=rectify, noise=noise))
     return Estimate(end.x0, watch.seconds, nfe=end.nfe, denoise=begin.denoise).after(begin)
 

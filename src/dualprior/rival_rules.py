@@ -176,7 +176,8 @@ class SelfValidation:
     reconstructs them best is taken, as noise that the fit picks up is what it cannot encode.
 
     At every update the newest output is scored by the autoencoder, then a training step is made on it and on one of the
-    last `window`, each in turn; the scores are averaged over about `smooth` updates. H and W multiples of 4.
+    last `window`, each in turn; the scores are averaged over about `smooth` updates. H and W multiples of 4, not both 4; other
+    images raise UserError.
     The authors' autoencoder is larger; this one is sized to the project's crops.
     """
 
@@ -189,6 +190,9 @@ class SelfValidation:
 
     def update(self, seen: Seen) -> None:
         if self._net is None:
+            height, width = seen.output.shape[-2:]
+            if height % 4 or width % 4 or height * width <= 16:
+                raise UserError(f"self-validation needs sides that are multiples of 4, not both 4; these are {height} x {width}")
             self._net = _Autoencoder(seen.output.shape[1], 4, self._rngs).to(seen.output)
             self._optimizer = torch.optim.Adam(self._net.parameters(), self._lr)
         self._recent.append(seen.output)
@@ -219,7 +223,7 @@ class DiffusionJudge:
     """
 
     def __init__(self, denoise: Callable[[Tensor, float], Tensor], levels: Sequence[float], eps: Tensor):
-        if not levels or min(levels) <= 0:
+        if not (levels and all(level > 0 for level in levels)):  # nor with NaN
             raise UserError(f"the diffusion judge needs noise levels above 0 and was given {list(levels)}")
         self._denoise, self._levels, self._eps = denoise, list(levels), eps
 

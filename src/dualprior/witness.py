@@ -208,7 +208,7 @@ def thinned_pair(y: Tensor, peak: float, share: float, rngs: Sequence[torch.Gene
     if not 0 < share < 0.5:
         raise UserError(f"a share of {share:g} of the photons cannot be held out of each of two fits; give more than 0 and less than 0.5")
     counts = peak * (y + 1) / 2
-    if (counts - counts.round()).abs().max() > 1e-2 or counts.min() < -1e-2:
+    if not (peak > 0 and (counts - counts.round()).abs().max() <= 1e-2 and counts.min() >= -1e-2):  # nor with NaN
         raise UserError(f"this measurement is not made of whole photons at a peak of {peak:g}; give the peak it was made with")
     counts = counts.round()
     parts, left = [], counts

@@ -79,3 +79,10 @@ def test_the_answer_says_where_dip_has_no_part_and_where_it_is_the_better_start(
     assert "0 of 1 goals for time are reached against the best short chain, 1 of 1 against the chain of 1000 calls" in text
     everywhere = ROWS.assign(iterations=40)
     assert "no DIP at all" not in answers.answers(CLAIMS, STUDY, everywhere, GROUPS)
+
+
+def test_no_number_that_rounds_to_0_is_negative():
+    still = {"value": -0.001, "lo": -0.002, "hi": -0.003, "prior": "other"}
+    text = answers.answers(CLAIMS | {"weak_prior_vs_control_db": still}, STUDY | {"stopping_gap_sr4_db": claim(-0.001, -0.1)}, ROWS, GROUPS)
+    assert "changes by +0.00 dB [+0.00, +0.00]" in text
+    assert "-0.00" not in text

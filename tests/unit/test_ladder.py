@@ -80,6 +80,12 @@ def test_rungs_that_do_not_fall_to_0_are_refused(taus):
         Ladder(taus, 1, patience=1)
 
 
+@pytest.mark.parametrize("taus", [[float("nan")], [float("nan"), 0.0], [0.5, float("nan"), 0.0]])
+def test_a_rung_that_is_not_a_number_is_refused(taus):
+    with pytest.raises(UserError, match="fall strictly"):
+        Ladder(taus, 1, patience=1)
+
+
 def test_every_image_has_the_noise_of_its_own_rung():
     y = torch.zeros(3, 1, 2, 2)
     frozen = torch.tensor([[10 * k + i for i in range(3)] for k in range(3)]).float().view(3, 3, 1, 1, 1).expand(-1, -1, 1, 2, 2)

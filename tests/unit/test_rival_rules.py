@@ -204,6 +204,16 @@ def test_self_validation_is_patient():
     assert pick.known.tolist() == [step + 10 for step in pick.step.tolist()]
 
 
+@pytest.mark.parametrize(("height", "width"), [(4, 4), (6, 8), (8, 6)])
+def test_self_validation_refuses_images_that_it_cannot_halve_twice(height, width):
+    with pytest.raises(UserError, match=f"sides that are multiples of 4, not both 4; these are {height} x {width}"):
+        feed(validator(2), torch.zeros(1, 2, 1, height, width))
+
+
+def test_self_validation_takes_the_least_image_with_something_to_normalise():
+    assert feed(validator(2), trajectory(3, side=8)[..., :4]).step.min() >= 1
+
+
 # --- the diffusion model as a judge ------------------------------------------------------------------------
 
 MEAN, VARIANCE, LEVELS = 0.2, 0.01, (0.1, 0.3)
@@ -244,7 +254,7 @@ def test_the_diffusion_judge_says_the_same_of_an_image_twice_and_whatever_its_ba
     torch.testing.assert_close(DiffusionJudge(exact, LEVELS, eps[:, :1])(x[:1]), whole(x)[:1])
 
 
-@pytest.mark.parametrize("levels", [[], [0.0], [0.2, -0.1]])
+@pytest.mark.parametrize("levels", [[], [0.0], [0.2, -0.1], [float("nan")], [0.2, float("nan")]])
 def test_levels_that_are_not_above_0_are_refused(levels):
     with pytest.raises(UserError, match="the diffusion judge needs noise levels above 0 and was given"):
         DiffusionJudge(exact, levels, torch.zeros(len(levels), 1, 3, 4, 4))

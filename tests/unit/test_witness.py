@@ -323,6 +323,17 @@ def test_a_measurement_that_holds_no_photon_counts_is_refused(y):
         thinned_pair(y, PEAK, 0.2, rngs(1))
 
 
+@pytest.mark.parametrize("peak", [0.0, -PEAK, float("nan"), float("inf")])
+def test_a_peak_that_counts_no_photons_is_refused(peak):
+    with pytest.raises(UserError, match="not made of whole photons at a peak of"):
+        thinned_pair(torch.full((1, 3, 4, 4), -1.0), peak, 0.2, rngs(1))
+
+
+def test_a_measurement_that_is_not_a_number_holds_no_photon_counts():
+    with pytest.raises(UserError, match="not made of whole photons"):
+        thinned_pair(torch.full((1, 3, 4, 4), float("nan")), PEAK, 0.2, rngs(1))
+
+
 @pytest.mark.parametrize("share", [0.0, -0.1, 0.5, 1.0, float("nan")])
 def test_a_share_that_leaves_a_fit_or_a_judge_without_photons_is_refused(share):
     with pytest.raises(UserError, match="of the photons cannot be held out of each of two fits; give more than 0 and less than 0.5"):

@@ -16,14 +16,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dualprior import artifacts, coupling, device, fusion, metrics, pair, pretrained, problem, result_plots, tables
+from dualprior import artifacts, coupling, device, fusion, metrics, pretrained, problem, result_plots, tables
 from dualprior import restorers as r
-from dualprior.consistency import lay_data
-from dualprior.dip import Recipe
 from dualprior.images import pixels_01, to_01, to_unit
 from dualprior.methods import CHEAP_STARTS, HYBRID, PARTS, SOURCES, cheap_starts
 from dualprior.problem import Estimate, Problem
-from dualprior.seeding import ImageNoise
 from dualprior.settings.ablate import Ablate, Interleaved
 from dualprior.settings.dip import DIP, DIPNetwork
 from dualprior.settings.evaluate import Evaluate
@@ -31,7 +28,6 @@ from dualprior.settings.restore import Hybrid, Restore
 from dualprior.settings.tasks import Task
 from dualprior.stages import fit_dip
 from dualprior.stages.restore import coupled_settings
-from dualprior.witness import coupled_pair
 
 if TYPE_CHECKING:
     from dualprior.config import Config
@@ -241,11 +237,8 @@ def _start_of(bench: Bench, name: str, network: DIPNetwork) -> Estimate:
 
 def _fitted(given: Problem, settings: DIP, task: Task) -> Estimate:
     """The stopped DIP, as stage fit_dip makes it."""
-    seen = given.seen
-    judges = coupled_pair(seen.op, seen.y, seen.sigma_y, settings.split_alpha, ImageNoise(settings.seed, "witness", seen.names))
-    pick = fit_dip.fit(seen, judges, settings, Recipe.of(settings.recipe(task.operator)), []).pick
-    error = pair.rmse(pick.score, seen.sigma_y) if judges.unbiased else None
-    return Estimate(lay_data(seen.op, pick.image, seen.y, seen.sigma_y), error=error)
+    fitted = fit_dip.fit_measurement(given.seen, task, settings)
+    return Estimate(fitted.stopped, error=fitted.error)
 
 
 def _dip_steps(bench: Bench, values) -> Iterator[Row]:

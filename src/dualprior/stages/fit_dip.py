@@ -8,6 +8,7 @@ when to stop. Where the data are exact they are laid over every image that is ke
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -42,15 +43,13 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     tensors, traces, info = {}, [], {"steps": dip.snapshot_steps(settings.steps, settings.snapshots)}
     for name in ("val", "test"):
         seen = observation.read(paths, key, task, name, where)
-        noise = ImageNoise(settings.seed, "witness", seen.names)
-        judges = coupled_pair(seen.op, seen.y, seen.sigma_y, settings.split_alpha, noise)
-        result = fit(seen, judges, settings, dip.Recipe.of(settings.recipe(task.operator)), info["steps"])
+        result = fit_measurement(seen, task, settings, info["steps"])
         tensors[f"{name}_snapshots"] = torch.stack(result.snapshots).half()
-        tensors[f"{name}_stopped"] = lay_data(seen.op, result.pick.image, seen.y, seen.sigma_y).half()
+        tensors[f"{name}_stopped"] = result.stopped.half()
         info[name] = {
             "stop_step": result.pick.step.tolist(),
             "decided_step": result.pick.known.tolist(),
-            "error": pair.rmse(result.pick.score, seen.sigma_y).tolist() if judges.unbiased else None,
+            "error": None if result.error is None else result.error.tolist(),
             "seconds_per_step": result.seconds_per_step,
         }
         traces.append(pd.DataFrame(result.trace).assign(split=name))
@@ -68,9 +67,18 @@ class FitResult:
     seconds_per_step: float = 0.0  # wall seconds of one step of both fits of one image, the judges' included
     snapshots: list[Tensor] = field(default_factory=list)  # [n, C, H, W] each, on the CPU
     trace: list[dict] = field(default_factory=list)
+    stopped: Tensor | None = None  # [n, C, H, W], the pick with exact data laid over it
+    error: Tensor | None = None  # [n], its estimated RMSE, where the judges see the whole image
 
 
-def fit(seen: Observation, judges: Witness, settings: DIP, recipe: dip.Recipe, snapshot_steps: list[int]) -> FitResult:
+def fit_measurement(seen: Observation, task: Task, settings: DIP, snapshot_steps: Sequence[int] = ()) -> FitResult:
+    """Fit all images of one split of a task by the recipe for its operator, judged by the coupled pair."""
+    noise = ImageNoise(settings.seed, "witness", seen.names)
+    judges = coupled_pair(seen.op, seen.y, seen.sigma_y, settings.split_alpha, noise)
+    return fit(seen, judges, settings, dip.Recipe.of(settings.recipe(task.operator)), snapshot_steps)
+
+
+def fit(seen: Observation, judges: Witness, settings: DIP, recipe: dip.Recipe, snapshot_steps: Sequence[int]) -> FitResult:
     """Fit all images of one split twice; the second fits are to the other part, by networks and inputs of their own."""
     count = len(seen.y)
     op, y = data_term(seen.op[pair.twice(count)], judges.y, settings.data_term)
@@ -91,6 +99,8 @@ def fit(seen: Observation, judges: Witness, settings: DIP, recipe: dip.Recipe, s
             if done.step in wanted:
                 result.snapshots.append(lay_data(seen.op, now.average, seen.y, seen.sigma_y).float().cpu())
     result.seconds_per_step = watch.seconds / settings.steps
+    result.stopped = lay_data(seen.op, result.pick.image, seen.y, seen.sigma_y)
+    result.error = pair.rmse(result.pick.score, seen.sigma_y) if judges.unbiased else None
     return result
 
 

@@ -14,7 +14,6 @@ from dualprior.posterior_sampling import dps
 from dualprior.problem import Estimate, Problem
 from dualprior.sampling import last
 from dualprior.settings.hybrid_study import Classic
-from dualprior.settings.restore import Restore
 from dualprior.studies.hybrid import given
 
 if TYPE_CHECKING:
@@ -29,8 +28,7 @@ log = logging.getLogger(__name__)
 def run(config: Config, paths: Paths, key: str | None = None) -> None:
     """key: the task."""
     wanted: Classic = config.classic
-    restore: Restore = config.restore
-    test, val, clean_val = given.load(paths, key, config.task(key), restore.seed, wanted.images)
+    test, val, clean_val = given.load(config, paths, key, wanted.images)
     scores = {strength: problem.mean_psnr(sampled(val, wanted.calls, strength).x, clean_val) for strength in wanted.strengths}
     best = max(scores, key=scores.__getitem__)
     log.info("%s: strength %g chosen of %s", key, best, scores)

@@ -20,7 +20,7 @@ from dualprior import restorers as r
 from dualprior.operators import GaussianBlur
 from dualprior.problem import Estimate, Problem
 from dualprior.settings.hybrid_study import Contraction
-from dualprior.settings.restore import Hybrid, Restore
+from dualprior.settings.restore import Hybrid
 from dualprior.studies.hybrid import given
 
 if TYPE_CHECKING:
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 PARAMS = ("contraction", "restore", "hybrid", "tasks.{key}")
 SMOOTH_STD = 2.0  # pixels, of the blur that makes a smooth change
 
+
 @torch.no_grad()
 def run(config: Config, paths: Paths, key: str | None = None) -> None:
     """key: the task."""
     wanted: Contraction = config.contraction
-    restore: Restore = config.restore
     hybrid: Hybrid = config.hybrid
-    test, val, clean_val = given.load(paths, key, config.task(key), restore.seed, wanted.images)
+    test, val, clean_val = given.load(config, paths, key, wanted.images)
     start, rows = problem.calibrated(r.dip_stopped, test, val, clean_val), []
     for kind, change in changes(test, wanted.size).items():
         for level in wanted.levels:
@@ -44,11 +44,13 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
             rows += [{"task": key, "change": kind, "level": level, "image": i, "ratio": value} for i, value in enumerate(ratio.tolist())]
     artifacts.write_table(paths.contraction(key), pd.DataFrame(rows).round(5))
 
+
 def changes(given: Problem, size: float) -> dict[str, Tensor]:
     """A white and a smooth change of every image, of RMS `size`: [n, C, H, W] each."""
     white = given.noise("contraction")(given.blank())
     smooth = GaussianBlur(SMOOTH_STD, given.seen.size).A(white)
     return {kind: size * x / _rms(x).view(-1, 1, 1, 1) for kind, x in (("white", white), ("smooth", smooth))}
+
 
 def passed_on(given: Problem, start: Estimate, change: Tensor, level: float, calls: int, data_weight: float) -> Tensor:
     """RMS change of the restoration over RMS change of its start, [n]; level: where the restart begins, for all images.
@@ -59,6 +61,7 @@ def passed_on(given: Problem, start: Estimate, change: Tensor, level: float, cal
     both = (replace(start, x=x, error=torch.minimum(start.error, levels)) for x in (start.x, start.x + change))
     ends = [r.restart_at(given, begin, levels, calls, data_weight, "contraction.levels").x for begin in both]
     return _rms(ends[1] - ends[0]) / _rms(change)
+
 
 def _rms(x: Tensor) -> Tensor:
     return x.square().mean((1, 2, 3)).sqrt()

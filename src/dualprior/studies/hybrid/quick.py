@@ -17,7 +17,7 @@ from dualprior.dip import DIPStep, Recipe
 from dualprior.problem import Estimate, Problem
 from dualprior.settings.dip import DIP
 from dualprior.settings.hybrid_study import Meta
-from dualprior.settings.restore import Hybrid, Restore
+from dualprior.settings.restore import Hybrid
 from dualprior.settings.tasks import Task
 from dualprior.studies.hybrid import given
 
@@ -33,10 +33,9 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     """key: the task."""
     wanted: Meta = config.meta
     fitting: DIP = config.dip
-    restore: Restore = config.restore
     hybrid: Hybrid = config.hybrid
     task: Task = config.task(key)
-    test, val, clean_val = given.load(paths, key, task, restore.seed, wanted.images)
+    test, val, clean_val = given.load(config, paths, key, wanted.images)
     recipe = Recipe.of(fitting.recipe(task.operator))
     head = f"{recipe.input_cell}/"
     learned = artifacts.read_tensors(paths.meta)

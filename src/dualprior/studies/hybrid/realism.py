@@ -15,7 +15,7 @@ from dualprior import artifacts, problem
 from dualprior import restorers as r
 from dualprior.methods import interpolation
 from dualprior.settings.hybrid_study import Realism
-from dualprior.settings.restore import Hybrid, Restore
+from dualprior.settings.restore import Hybrid
 from dualprior.studies.hybrid import given
 
 if TYPE_CHECKING:
@@ -31,9 +31,8 @@ FULL_CHAINS = {"full chain": None, "full chain, fresh noise": 1.0}  # zeta
 def run(config: Config, paths: Paths, key: str | None = None) -> None:
     """key: the task."""
     wanted: Realism = config.realism
-    restore: Restore = config.restore
     hybrid: Hybrid = config.hybrid
-    test, val, clean_val = given.load(paths, key, config.task(key), restore.seed, wanted.images)
+    test, val, clean_val = given.load(config, paths, key, wanted.images)
     runs = {FROM_DIP: r.dip_stopped, FROM_CHEAP: interpolation(test)}
     starts = {name: problem.calibrated(run, test, val, clean_val) for name, run in runs.items()}
     done, weight = {(name, 0): start for name, start in starts.items()}, hybrid.data_weight

@@ -160,7 +160,8 @@ class Case:
         """The kept iterates of "pair", "first" or "whole" as a rule sees them."""
         for i, step in enumerate(self.steps):
             companions = {name: self.kept[name][i].float() for name in ("first", "second", "probe") if name in self.kept}
-            average = _mean(companions) if stream == "pair" else self.kept[stream][i].float()
+            kept = torch.cat([companions["first"], companions["second"]]) if stream == "pair" else self.kept[stream][i]
+            average = pair.mean(kept) if stream == "pair" else kept.float()
             output = self.kept.get(f"{stream}_output")
             loss = self.kept[f"{stream}_loss"][i].float() if f"{stream}_loss" in self.kept else torch.zeros(len(average))
             yield Seen(step, average if output is None else output[i].float(), average, loss, companions)
@@ -195,7 +196,3 @@ def _pick(steps: list[int], estimates: list[Tensor], patience: int) -> Pick:
 def _table(rule: str, stream: str, names: list[str], pick: Pick) -> pd.DataFrame:
     steps = {"step": pick.step.tolist(), "decided_step": pick.known.tolist()}
     return pd.DataFrame({"rule": rule, "stream": stream, "name": names, **steps})
-
-
-def _mean(companions: dict[str, Tensor]) -> Tensor:
-    return (companions["first"] + companions["second"]) / 2
