@@ -62,7 +62,13 @@ def module_of(pipeline: str, name: str) -> str:
 
 
 def read_stages(root: Path, pipeline: str = MAIN) -> list[Stage]:
-    """All stages of a pipeline, each after the makers of its files, otherwise in the order they are written."""
+    """All stages of a pipeline, each after the makers of its files, otherwise in the order they are written.
+
+    Raises UserError, with the legal ones listed, for a pipeline that does not exist.
+    """
+    if pipeline not in pipelines(root):
+        known = ", ".join(Path(folder).name for folder in pipelines(root)[1:])
+        raise UserError(f"study '{Path(pipeline).name}' does not exist; choose one of {known}")
     params = read_yaml(root / pipeline / "params.yaml")
     entries = read_yaml(root / pipeline / "dvc.yaml")["stages"]
     return _ordered([stage for name, entry in entries.items() for stage in _expand(name, entry, params, pipeline)])
@@ -70,13 +76,15 @@ def read_stages(root: Path, pipeline: str = MAIN) -> list[Stage]:
 
 def find_stage(root: Path, name: str, key: str | None = None, pipeline: str = MAIN) -> Stage:
     """One stage. Raises UserError, with the legal ones listed, for a pipeline, name or key that does not exist."""
-    if pipeline not in pipelines(root):
-        known = ", ".join(Path(folder).name for folder in pipelines(root)[1:])
-        raise UserError(f"study '{Path(pipeline).name}' does not exist; choose one of {known}")
     stages = read_stages(root, pipeline)
+    name = name.replace("-", "_")  # as the commands of the default experiment are spelt
     keys = [stage.key for stage in stages if stage.name == name]
     if not keys:
-        raise UserError(f"stage '{name}' is not in dvc.yaml; it has {', '.join(dict.fromkeys(s.name for s in stages))}")
+        raise UserError(f"stage '{name}' is not in {Path(pipeline) / 'dvc.yaml'}; it has {', '.join(dict.fromkeys(s.name for s in stages))}")
+    if key is None and None not in keys:
+        raise UserError(f"{name} is run for one at a time; choose one of {', '.join(map(str, keys))}")
+    if keys == [None] and key is not None:
+        raise UserError(f"{name} is run once, for all; leave out '{key}'")
     if key not in keys:
         raise UserError(f"{name} knows no '{key}'; choose one of {', '.join(map(str, keys))}")
     return next(stage for stage in stages if (stage.name, stage.key) == (name, key))

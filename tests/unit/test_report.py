@@ -26,6 +26,11 @@ def test_the_committed_report_is_what_the_committed_metrics_say():
     assert read_text(PATHS.report_text) == render.markdown(PATHS, tuple(params.tasks), SETTINGS.laws, worst, setup), "run `make report`"
 
 
+def test_every_reference_stands_on_a_line_of_its_own():
+    listed = render.section(read_text(PATHS.report_text), "References").splitlines()
+    assert [line.removeprefix("- ") for line in listed] == list(words.REFERENCES)
+
+
 def test_every_picture_of_the_report_is_there():
     named = re.findall(r"!\[[^]]*\]\(([^)]+)\)", read_text(PATHS.report_text))
     assert len(named) > 20

@@ -679,6 +679,12 @@ def test_the_reading_of_the_tasks_names_the_best_rule():
     assert readings.reading("tasks", tables()["tasks"]) == "Loss of the pair: sr4 0.20 dB (best: ES-WMV, 0.10)."
 
 
+def test_in_the_report_other_tasks_have_a_row_a_rule():
+    wide = readings.by_rule(tables()["tasks"])
+    assert list(wide.columns) == ["rule", "sr4"]
+    assert row(wide, rule=report.RULES["es_wmv"])["sr4"] == "0.10 (29.90)"
+
+
 def test_the_reading_of_the_extra_terms_separates_what_helps_from_what_hurts():
     text = readings.reading("guided", tables()["guided"])
     assert "Interval above 0: denoiser +0.40 dB on gaussian." in text

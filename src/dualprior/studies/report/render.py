@@ -100,9 +100,9 @@ def _knob(wide: Paths, knob: str) -> dict:
 
 def _stopping(stopping: Paths, name: str) -> dict:
     table = read_table(stopping.study_table(name))
-    return {
-        "title": stopping_readings.HEADINGS[name], "reading": stopping_readings.reading(name, table), "table": tables.markdown(table),
-    }  # fmt: skip
+    shown = stopping_readings.by_rule(table) if name == "tasks" else table
+    reading = stopping_readings.reading(name, table) + (" Mean loss, in brackets what is kept, dB:" if name == "tasks" else "")
+    return {"title": stopping_readings.HEADINGS[name], "reading": reading, "table": stopping_readings.markdown(shown)}
 
 
 def section(text: str, heading: str) -> str:

@@ -25,12 +25,24 @@ def page(tables: dict[str, pd.DataFrame], claims: dict[str, dict]) -> str:
     """All tables in one page, the claims first, each with the sentence that its numbers bear out."""
     parts = ["# Stopping a Deep Image Prior: the tables\n", "## Claims\n", render_claims(claims)]
     for name, heading in HEADINGS.items():
-        whole = dict.fromkeys(tables[name].select_dtypes("integer"), object)  # or they are written as 1.00
-        table = tables[name].astype(whole)
-        if "weight" in table:
-            table = table.assign(weight="`" + table["weight"].astype(str) + "`")  # or 0.0003 is written as 0.00
-        parts += [f"## {heading}\n", reading(name, tables[name]) + "\n", as_markdown(table)]
+        parts += [f"## {heading}\n", reading(name, tables[name]) + "\n", markdown(tables[name])]
     return "\n".join(parts)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table of the study, its whole numbers and weights as they are."""
+    whole = dict.fromkeys(table.select_dtypes("integer"), object)  # or they are written as 1.00
+    table = table.astype(whole)
+    if "weight" in table:
+        table = table.assign(weight="`" + table["weight"].astype(str) + "`")  # or 0.0003 is written as 0.00
+    return as_markdown(table)
+
+
+def by_rule(tasks: pd.DataFrame) -> pd.DataFrame:
+    """The table "tasks" with a row a rule and a column a task: mean loss in dB and, in brackets, the PSNR kept."""
+    cells = [f"{row['mean loss']:.2f} ({row['kept, dB']:.2f})" for _, row in tasks.iterrows()]
+    wide = tasks.assign(cell=cells).pivot_table(index="rule", columns="task", values="cell", aggfunc="first", sort=False)
+    return wide.rename_axis(columns=None).reset_index()
 
 
 def reading(name: str, table: pd.DataFrame) -> str:
