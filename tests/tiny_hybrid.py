@@ -30,7 +30,7 @@ def params() -> dict:
     data["problems"], data["priors"] = list(TASKS), {PRIOR: data["priors"][PRIOR]}
     data["runs"] = {name: data["runs"][name] for name in (*TASKS, f"{PRIOR}-denoise50")}
     data["runs"][f"{PRIOR}-denoise50"]["images"] = 2
-    data["realism"] |= {"tasks": ["sr4"], "calls": [1, 3], "full": 8, "images": 3}
+    data["realism"] |= {"tasks": ["sr4"], "calls": [1, 3], "full": 8, "images": 3, "scales": [1.0, 2.0], "chosen_at": 2}
     data["contraction"] |= {"levels": [0.1, 0.8], "calls": 2, "images": 2}
     data["classic"] |= {"calls": 3, "strengths": [0.1, 1.0], "images": 3}
     data["meta"] |= {"tasks": ["sr4"], "outer": 2, "inner": 3, "batch": 2, "kept": [2, 4], "images": 2}

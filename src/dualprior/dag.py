@@ -80,7 +80,8 @@ def find_stage(root: Path, name: str, key: str | None = None, pipeline: str = MA
     name = name.replace("-", "_")  # as the commands of the default experiment are spelt
     keys = [stage.key for stage in stages if stage.name == name]
     if not keys:
-        raise UserError(f"stage '{name}' is not in {Path(pipeline) / 'dvc.yaml'}; it has {', '.join(dict.fromkeys(s.name for s in stages))}")
+        known = ", ".join(dict.fromkeys(stage.name for stage in stages))
+        raise UserError(f"stage '{name}' is not in {Path(pipeline) / 'dvc.yaml'}; it has {known}")
     if key is None and None not in keys:
         raise UserError(f"{name} is run for one at a time; choose one of {', '.join(map(str, keys))}")
     if keys == [None] and key is not None:

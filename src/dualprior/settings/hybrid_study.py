@@ -16,7 +16,10 @@ class Realism(Section):
     calls: Annotated[tuple[Count, ...], Field(min_length=2)]
     full: Count  # calls of the chain that is to be matched
     images: Count  # the first so many measurements
-    scale: Positive  # kappa of the restart: above 1, so that there is noise to be turned into detail
+    # Of these the least distance on validation crops chooses, at `chosen_at` calls, for every kind of start by itself:
+    scales: Annotated[tuple[Positive, ...], Field(min_length=1)]  # kappa: above 1 there is noise to be turned into detail
+    zetas: Annotated[tuple[Annotated[Number, Field(ge=0, le=1)] | None, ...], Field(min_length=1)]  # None: DDPM's own noise
+    chosen_at: Count
     within: Share  # of the full chain's distance
 
 

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from dualprior import claims, device, fidelity, metrics, result_plots, tables
+from dualprior import claims, metrics, result_plots, tables
 from dualprior.artifacts import read_array, read_json, read_table, read_tensors_as_arrays, write_figure, write_json, write_table, write_text
-from dualprior.images import pixels_01, to_01, to_uint8
+from dualprior.images import pixels_01, to_01
 from dualprior.settings.evaluate import Evaluate
 from dualprior.settings.hybrid_runs import FULL, Run
 from dualprior.settings.hybrid_study import Classic, Meta, Realism
 from dualprior.settings.restore import Hybrid
 from dualprior.settings.tasks import Task
-from dualprior.stages import evaluate, evaluate_generation
+from dualprior.stages import evaluate
 from dualprior.studies.hybrid import places, plots, readings, report
+from dualprior.studies.hybrid.likeness import Likeness
 
 if TYPE_CHECKING:
     from dualprior.config import Config
@@ -126,21 +127,13 @@ def _rows(run: Run, method: str, restored: np.ndarray, cost: dict, clean: np.nda
 
 def judged_realism(paths: Paths, realism: Realism, pixels: np.ndarray, settings: Evaluate) -> pd.DataFrame:
     """A row a task, method and number of calls: the Fréchet distance of its pieces to those of the clean images, and PSNR."""
-    extractor = fidelity.make_extractor(settings.extractor, settings.inception_weights)
-    features = fidelity.FeatureReader(extractor, cuda=device.pick().type == "cuda")
-    real, clean = features(_pieces(pixels[: realism.images])), pixels_01(pixels[: realism.images])
-    rows = []
+    likeness, clean, rows = Likeness(settings, pixels[: realism.images]), pixels_01(pixels[: realism.images]), []
     for task in realism.tasks:
-        images, costs = read_tensors_as_arrays(paths.realism(task)), read_json(paths.realism_info(task))
+        images, info = read_tensors_as_arrays(paths.realism(task)), read_json(paths.realism_info(task))
         for name, pictures in images.items():
             method, _, calls = name.partition("@")
-            distance = fidelity.distances(features(_pieces(to_uint8(pictures))), real)["frechet"]
             psnr = metrics.psnr(clean, to_01(pictures)).mean()
-            row = {"task": task, "method": method, "calls": int(calls), "frechet": distance, "psnr": psnr}
-            rows.append(row | {"seconds": costs[name]["seconds"], "distance": extractor.distance_name})
+            row = {"task": task, "method": method, "calls": int(calls), "frechet": likeness(pictures), "psnr": psnr}
+            row |= {"κ": info["choices"].get(method, {}).get("scale")} if int(calls) else {}
+            rows.append(row | {"seconds": info["costs"][name]["seconds"], "distance": likeness.name})
     return pd.DataFrame(rows).sort_values(["task", "method", "calls"], kind="stable").round(4)
-
-
-def _pieces(images: np.ndarray) -> np.ndarray:
-    """Quarters of every image: uint8 [n, 2s, 2s, 3] to [4n, s, s, 3]."""
-    return evaluate_generation.tiles(images, images.shape[1] // 2)

@@ -170,6 +170,7 @@ def read_realism(table: pd.DataFrame) -> str:
             said.append(f"{short} at best {best['frechet']:.2f} with {best['calls']} calls ({best['psnr']:.1f} dB)")
         parts.append(f"{task}: {full['method']} {full['frechet']:.2f} ({full['psnr']:.1f} dB), {', '.join(said)}")
     head = f"{table['distance'].iat[0]}, lower is nearer to the same crops clean; 'at best' is over the calls tried, on test. "
+    head += "Where a restart begins (κ times the error of its start) and its noise were chosen by the same distance on validation crops. "
     return f"{head}{'; '.join(parts)}. The seconds of a restart include the DIP fit."
 
 
