@@ -182,6 +182,16 @@ def distances(generated: torch.Tensor, real: torch.Tensor) -> dict[str, float]:
     }
 
 
+def tiles(images: np.ndarray, side: int) -> np.ndarray:
+    """All side × side tiles that do not overlap. images: [n,H,W,3] -> [n·tiles,side,side,3]."""
+    count, height, width, _ = images.shape
+    rows, columns = height // side, width // side
+    if not rows * columns:
+        raise UserError(f"generated images of {side} px are larger than data.image_size={height}; lower generate.size")
+    cut = images[:, : rows * side, : columns * side].reshape(count, rows, side, columns, side, 3)
+    return cut.transpose(0, 1, 3, 2, 4, 5).reshape(-1, side, side, 3)
+
+
 def copy_ratio(images: np.ndarray, train: np.ndarray) -> float:
     """Mean of (distance to the nearest training image) / (mean distance to the 50 nearest), pixel RMSE.
 

@@ -32,6 +32,16 @@ ROWS = pd.DataFrame(
         for i in range(2)
     ]
 )
+CHAINS = [("sr4", 0, 27.0, 26.0), ("sr4", 1, 29.0, 27.0), ("sr4", 2, 20.0, None), ("deblur", 0, 25.0, 25.5), ("deblur", 1, 20.0, None)]
+ROWS = pd.concat(
+    [
+        ROWS.assign(seed=0, psnr=20.0),
+        *(
+            pd.DataFrame({"task": task, "method": ["ddpm_best", "ddpm_1000"], "image": i, "seed": 0, "psnr": [short, full]})
+            for task, i, short, full in CHAINS
+        ),
+    ]
+).dropna(subset="psnr")
 GROUPS = pd.DataFrame(
     [("sr4", "over control x", 0.1), ("deblur", "over control x", 0.1), ("deblur", "over control x", -0.1), ("deblur", "gain over y", 0.3)],
     columns=["task", "what", "low"],
@@ -76,7 +86,8 @@ def test_the_answer_says_where_dip_has_no_part_and_where_it_is_the_better_start(
     assert "(on inpaint_box the blend holds no DIP at all)" in text
     assert "a DIP is better than the cheap start chosen on validation images, interval above 0, on 1 of 2 tasks (sr4)" in text
     assert "the gain over the controls changes by +0.40 dB [+0.20, +0.50]" in text
-    assert "0 of 1 goals for time are reached against the best short chain, 1 of 1 against the chain of 1000 calls" in text
+    assert "0 of 1 goals for time are reached against the best short chain, 1 of 1 against the chain of 1000 calls (which is worse" in text
+    assert "is worse than the short one on 1 of 1 tasks (sr4))." in text
     everywhere = ROWS.assign(iterations=40)
     assert "no DIP at all" not in answers.answers(CLAIMS, STUDY, everywhere, GROUPS)
 

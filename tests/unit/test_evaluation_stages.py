@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from dualprior import artifacts, metrics
+from dualprior import artifacts, fidelity, metrics
 from dualprior.config import Config, load_params
 from dualprior.errors import UserError
 from dualprior.images import to_01, to_unit
@@ -188,7 +188,7 @@ def test_samples_larger_than_the_patches_are_compared_by_their_middle(paths, mon
 
 def test_tiles_cover_the_image_without_overlap():
     image = np.arange(2 * 5 * 6 * 3, dtype=np.int64).reshape(2, 5, 6, 3)
-    tiles = evaluate_generation.tiles(image, 2)
+    tiles = fidelity.tiles(image, 2)
     assert tiles.shape == (12, 2, 2, 3)
     np.testing.assert_array_equal(tiles[4], image[0, 2:4, 2:4])
     np.testing.assert_array_equal(tiles[6], image[1, 0:2, 0:2])

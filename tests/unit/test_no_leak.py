@@ -5,9 +5,9 @@ import pytest
 import tiny
 import torch
 
-from dualprior import artifacts
+from dualprior import artifacts, device, pretrained
 from dualprior.config import Config
-from dualprior.images import to_uint8
+from dualprior.images import to_uint8, to_unit
 from dualprior.methods import HYBRID, PARTS
 from dualprior.paths import Paths
 from dualprior.stages import degrade, fit_dip, restore, train_ddpm
@@ -58,6 +58,22 @@ def test_fitting_and_restoring_need_no_clean_test_image(done, task):
     assert {name: len(x) for name, x in images.items()} == counts
     assert {name.removeprefix("val_") for name in of_val} == {*PARTS, HYBRID} & set(images)
     assert all(torch.isfinite(x).all() for x in images.values())
+
+
+def test_a_full_chain_is_chosen_on_as_many_validation_images_as_it_restores(done, monkeypatch):
+    seen, whole = {}, to_unit(artifacts.read_array(done.val))
+    full = PARAMS.restore.full.model_copy(update={"images": 1, "zetas": (None, 1.0)})
+    settings, choose, task = PARAMS.restore.model_copy(update={"full": full}), restore.choose, TASKS[0]
+    monkeypatch.setenv("DUALPRIOR_DEVICE", "cpu")
+    monkeypatch.setattr(restore, "choose", lambda *given: seen.update({given[0].label: given}) or choose(*given))
+    with torch.no_grad():
+        model = pretrained.load(done, device.pick())
+        restored = restore.restore(done, task, PARAMS.tasks[task], settings, PARAMS.hybrid, PARAMS.dip, model)
+    _, val, _, clean = seen["DDPM, full chain"]
+    assert val.seen.names == seen["DIP, stopped"][1].seen.names[:1]
+    torch.testing.assert_close(clean, whole[:1])
+    assert len(restored.test["ddpm_1000"].x) == 1
+    assert restored.test["ddpm_1000"].setting["zeta"] in (None, 1.0)
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -150,6 +150,31 @@ def as_text(value) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
+def test_the_noise_and_level_of_a_sample_are_chosen_by_likeness_on_validation_crops_alone(done, monkeypatch):
+    """Fewer test measurements change no choice; every candidate shows validation crops, and the nearest of them is taken."""
+    (task,), inside = STUDY.realism.tasks, places.crops(done)
+    before, asked = artifacts.read_json(done.realism_info(task))["choices"], []
+    nearest = realism.nearest
+
+    def watched(tried, likeness):
+        asked.append({setting: likeness(estimate.x.numpy()) for setting, estimate in tried.items()})
+        assert all(len(estimate.x) == len(artifacts.read_array(inside.val)) for estimate in tried.values())
+        return nearest(tried, likeness)
+
+    monkeypatch.setattr(realism, "nearest", watched)
+    fewer = STUDY.realism.model_copy(update={"images": 1})
+    monkeypatch.setattr(tiny_hybrid, "STUDY", STUDY.model_copy(update={"realism": fewer}))
+    tiny_hybrid.run(realism, done, task)
+    choices = artifacts.read_json(done.realism_info(task))["choices"]
+    assert choices == before
+    ways = [(choice.get("scale"), choice["zeta"]) for choice in choices.values()]
+    for (scale, zeta), distances in zip(ways, asked, strict=True):
+        assert len(set(distances.values())) == len(distances) > 1
+        assert distances[zeta if scale is None else (scale, zeta)] == min(distances.values())
+    monkeypatch.undo()
+    tiny_hybrid.run(realism, done, task)
+
+
 @pytest.mark.parametrize("knob", KNOBS)
 def test_every_knob_is_swept_on_validation_and_on_test_images(done, knob):
     table = artifacts.read_table(done.ablation(knob, "csv"))

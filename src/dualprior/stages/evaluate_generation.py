@@ -10,7 +10,6 @@ import pandas as pd
 
 from dualprior import device, fidelity, result_plots
 from dualprior.artifacts import read_array, read_arrays, read_json, write_figure, write_json
-from dualprior.errors import UserError
 from dualprior.seeding import numpy_generator
 from dualprior.settings.evaluate import Evaluate
 
@@ -31,7 +30,7 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     train, val = read_array(paths.train), read_array(paths.val)
     side = min(train.shape[1], *(images.shape[1] for images in generated.values()))
     generated = {name: _centre(images, side) for name, images in generated.items()}
-    train, held_out = _centre(train, side), tiles(val, side)
+    train, held_out = _centre(train, side), fidelity.tiles(val, side)
     real, others = _two_halves(train, min(map(len, generated.values())), settings.seed)
 
     extractor = fidelity.make_extractor(settings.extractor, settings.inception_weights)
@@ -66,16 +65,6 @@ def _centre(images: np.ndarray, side: int) -> np.ndarray:
     """The middle side × side pixels of each image. images: [n,H,W,3]."""
     top, left = (images.shape[1] - side) // 2, (images.shape[2] - side) // 2
     return images[:, top : top + side, left : left + side]
-
-
-def tiles(images: np.ndarray, side: int) -> np.ndarray:
-    """All side × side tiles that do not overlap. images: [n,H,W,3] -> [n·tiles,side,side,3]."""
-    count, height, width, _ = images.shape
-    rows, columns = height // side, width // side
-    if not rows * columns:
-        raise UserError(f"generated images of {side} px are larger than data.image_size={height}; lower generate.size")
-    cut = images[:, : rows * side, : columns * side].reshape(count, rows, side, columns, side, 3)
-    return cut.transpose(0, 1, 3, 2, 4, 5).reshape(-1, side, side, 3)
 
 
 def _two_halves(train: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

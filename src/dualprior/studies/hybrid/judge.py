@@ -126,7 +126,10 @@ def _rows(run: Run, method: str, restored: np.ndarray, cost: dict, clean: np.nda
 
 
 def judged_realism(paths: Paths, realism: Realism, pixels: np.ndarray, settings: Evaluate) -> pd.DataFrame:
-    """A row a task, method and number of calls: the Fréchet distance of its pieces to those of the clean images, and PSNR."""
+    """A row a task, method and number of calls: Fréchet distance and PSNR, and what validation crops chose for the method.
+
+    level: where a restart begins, times the error of its start.
+    """
     likeness, clean, rows = Likeness(settings, pixels[: realism.images]), pixels_01(pixels[: realism.images]), []
     for task in realism.tasks:
         images, info = read_tensors_as_arrays(paths.realism(task)), read_json(paths.realism_info(task))
@@ -134,6 +137,8 @@ def judged_realism(paths: Paths, realism: Realism, pixels: np.ndarray, settings:
             method, _, calls = name.partition("@")
             psnr = metrics.psnr(clean, to_01(pictures)).mean()
             row = {"task": task, "method": method, "calls": int(calls), "frechet": likeness(pictures), "psnr": psnr}
-            row |= {"κ": info["choices"].get(method, {}).get("scale")} if int(calls) else {}
+            if int(calls) and method in info["choices"]:
+                chosen = info["choices"][method]
+                row |= {"level": chosen.get("scale"), "noise": "DDPM's" if chosen["zeta"] is None else f"zeta {chosen['zeta']:g}"}
             rows.append(row | {"seconds": info["costs"][name]["seconds"], "distance": likeness.name})
     return pd.DataFrame(rows).sort_values(["task", "method", "calls"], kind="stable").round(4)

@@ -5,7 +5,6 @@ import numpy as np
 from dualprior import device, fidelity
 from dualprior.images import to_uint8
 from dualprior.settings.evaluate import Evaluate
-from dualprior.stages import evaluate_generation
 
 
 class Likeness:
@@ -25,4 +24,4 @@ class Likeness:
 
 def _quarters(images: np.ndarray) -> np.ndarray:
     """uint8 [n, 2s, 2s, 3] to [4n, s, s, 3]."""
-    return evaluate_generation.tiles(images, images.shape[1] // 2)
+    return fidelity.tiles(images, images.shape[1] // 2)

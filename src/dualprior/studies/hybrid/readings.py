@@ -11,7 +11,7 @@ from dualprior.tables import markdown, render_claims
 # knob: what it is; the keys of ablate's KNOBS, in the order of the page
 KNOBS = {
     "inflation": "Inflation: how many times its RMSE a start's error is taken for, nothing being added",
-    "start_scale": "κ: the start level is κ times the predicted, inflated error",
+    "start_scale": "κ: the start level is κ times the predicted, inflated error (`restart_dip` alone chooses its own)",
     "start_level": "Start level, the same for every image",
     "dip_steps": "DIP steps before the restart, without the stopping rule (noisy tasks are stopped before the last)",
     "calls": "Network calls of the restart",
@@ -170,7 +170,7 @@ def read_realism(table: pd.DataFrame) -> str:
             said.append(f"{short} at best {best['frechet']:.2f} with {best['calls']} calls ({best['psnr']:.1f} dB)")
         parts.append(f"{task}: {full['method']} {full['frechet']:.2f} ({full['psnr']:.1f} dB), {', '.join(said)}")
     head = f"{table['distance'].iat[0]}, lower is nearer to the same crops clean; 'at best' is over the calls tried, on test. "
-    head += "Where a restart begins (κ times the error of its start) and its noise were chosen by the same distance on validation crops. "
+    head += "'level' (where a restart begins, times the error of its start) and 'noise' were chosen by this distance on validation crops. "
     return f"{head}{'; '.join(parts)}. The seconds of a restart include the DIP fit."
 
 

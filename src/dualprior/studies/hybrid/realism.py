@@ -63,10 +63,10 @@ def run(config: Config, paths: Paths, key: str | None = None) -> None:
     artifacts.write_json(paths.realism_info(key), {"costs": costs, "choices": choices})
 
 
-def restarted(given: Problem, start: Estimate, calls: int, data_weight: float, scale: float, zeta: float | None) -> Estimate:
+def restarted(whole: Problem, start: Estimate, calls: int, data_weight: float, scale: float, zeta: float | None) -> Estimate:
     """Variance-matched restart at scale * the start's error, with noise that is drawn afresh."""
-    level = r.start_level(given, start, scale)
-    return r.restart_at(given, start, level, calls, data_weight, "realism.scales", zeta=zeta, purpose="realism")
+    level = r.start_level(whole, start, scale)
+    return r.restart_at(whole, start, level, calls, data_weight, "realism.scales", zeta=zeta, purpose="realism")
 
 
 def nearest(tried: dict[Setting, Estimate], likeness: Likeness) -> Setting:
