@@ -26,6 +26,10 @@ KNOBS = {  # what an axis says of a setting, where its name does not
     "network": "network of the DIP", "start_kind": "kind of start", "left_out": "source left out",
 }  # fmt: skip
 FRONT_RANGE_DB = 6.0  # quality_time leaves out methods this far below the best
+LANDMARKS = (  # named in quality_time wherever they lie; of the others those on the front are
+    "one_step", "ddpm_best", "ddpm_1000", "ddpm_mean", "ddpm_mean_long", "dip_stopped", ORACLE, "restart_dip_short", "restart_dip",
+    "restart_cheap", "finished_cheap", "finished_adapted", "hybrid",
+)  # fmt: skip
 
 
 def family(method: str) -> str:
@@ -97,7 +101,7 @@ def dip_trace(task: str, trace: pd.DataFrame, steps, psnr: np.ndarray, stops, ga
 def quality_time(summary: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
     """Mean PSNR against seconds an image, a panel a task, with the front of methods that none beats in both.
 
-    summary: contents of metrics/summary.json. Methods more than 6 dB below the best are not drawn.
+    summary: contents of metrics/summary.json. Methods more than 6 dB below the best are not drawn; the front and `LANDMARKS` are named.
     """
     import seaborn as sns
 
@@ -115,8 +119,9 @@ def quality_time(summary: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Fi
         front = fair[fair["psnr"] >= fair["psnr"].cummax()]
         ax.step(front["seconds"], front["psnr"], where="post", color=INK, linewidth=0.8, alpha=0.6)
         ax.set_xscale("log")
-        texts = [_with_remark(row, table["n"].max()) for row in table.itertuples()]
-        label_right(ax, table["seconds"], table["psnr"], texts, table["family"].map(PALETTE))
+        named = table[table["method"].isin([*front["method"], *LANDMARKS])]
+        texts = [_with_remark(row, table["n"].max()) for row in named.itertuples()]
+        label_right(ax, named["seconds"], named["psnr"], texts, named["family"].map(PALETTE))
         title = f"{task}: {best['method']} is best, {best['psnr']:.2f} dB in {best['seconds']:.2g} s"
         describe(ax, "seconds per image", "mean PSNR, dB", title)
     for ax in list(axes.flat)[len(summary) :]:

@@ -122,6 +122,12 @@ def test_quality_time_names_the_best_fair_method_and_leaves_out_the_far_worse():
     render(figure)
 
 
+def test_quality_time_names_landmarks_and_the_front_alone():
+    numbers = {"blurred": entry(28, 0.1), "coupled": entry(27, 0.5), "one_step": entry(26, 0.6), "hybrid": entry(29.9, 1)}
+    figure = result_plots.quality_time({"sr4": numbers})
+    assert {text.get_text() for text in figure.axes[0].texts} == {"blurred", "one_step", "hybrid"}
+
+
 def test_gains_counts_sure_gains_and_reached_goals():
     claim = {"value": 0.4, "lo": 0.2, "hi": 0.6, "goal": 0.5, "holds": False, "rival": "ddpm_mean"}
     claims = {
