@@ -259,9 +259,12 @@ def _with_maker(error: MissingArtefact) -> MissingArtefact:
     from dualprior import dag
 
     try:
-        return MissingArtefact(error.path, dag.maker(ROOT, error.path))
+        stage = dag.maker(ROOT, error.path)
     except UserError:
         return error
+    if stage is None:
+        return error
+    return MissingArtefact(error.path, stage.name, None if stage.pipeline == dag.MAIN else Path(stage.pipeline).name)
 
 
 def _fail(message: str, code: int) -> int:

@@ -91,11 +91,11 @@ def find_stage(root: Path, name: str, key: str | None = None, pipeline: str = MA
     return next(stage for stage in stages if (stage.name, stage.key) == (name, key))
 
 
-def maker(root: Path, path: Path) -> str | None:
-    """The name of the stage that makes a file, or None for a file no stage makes."""
+def maker(root: Path, path: Path) -> Stage | None:
+    """The stage that makes a file, or None for a file no stage makes."""
     place = Path(path).as_posix()
     stages = [stage for pipeline in pipelines(root) for stage in read_stages(root, pipeline)]
-    return next((stage.name for stage in stages if any(place == out or place.startswith(f"{out}/") for out in stage.outs)), None)
+    return next((stage for stage in stages if any(place == out or place.startswith(f"{out}/") for out in stage.outs)), None)
 
 
 def mermaid(stages: list[Stage]) -> str:

@@ -8,9 +8,10 @@ class UserError(ValueError):
 
 
 class MissingArtefact(UserError):
-    """A file is not there that an earlier stage should have made; `maker`: that stage, where it is known."""
+    """A file is not there that an earlier stage should have made; maker, study: that stage and its folder of studies/, where known."""
 
-    def __init__(self, path: Path, maker: str | None = None):
+    def __init__(self, path: Path, maker: str | None = None, study: str | None = None):
         because = f": stage {maker} has not run" if maker else ""
-        super().__init__(f"{path} is missing{because}; run `dvc repro` or `python src/cli.py all`")
+        target, option = (f" studies/{study}/dvc.yaml", f" --study {study}") if study else ("", "")
+        super().__init__(f"{path} is missing{because}; run `dvc repro{target}` or `python src/cli.py all{option}`")
         self.path = path

@@ -27,7 +27,7 @@ class Method:
     label: str  # as shown to readers
     run: Callable[..., Estimate]  # run(problem, past, **setting)
     rounds: Rounds
-    few: bool = False  # too slow for more than the first images, of which it is chosen on as many; nothing builds on it
+    few: bool = False  # too slow for more than the first images, validation and test; nothing builds on it
     learn: Callable[[dict[str, Estimate], Tensor], dict] | None = None  # in place of rounds: validation estimates, clean -> setting
 
 

@@ -89,7 +89,8 @@ def test_a_missing_input_says_how_to_make_it(tmp_path, monkeypatch):
 
 
 def test_a_missing_input_names_the_stage_that_makes_it_where_that_is_known():
-    assert str(MissingArtefact(Path("a.npy"), "prepare")).startswith("a.npy is missing: stage prepare has not run; run `dvc repro`")
+    assert str(MissingArtefact(Path("a.npy"), "prepare")).startswith("a.npy is missing: stage prepare has not run; run `dvc repro` or")
+    assert "run `dvc repro studies/wide/dvc.yaml` or" in str(MissingArtefact(Path("a.npy"), "fit", "wide"))
 
 
 @pytest.mark.parametrize(

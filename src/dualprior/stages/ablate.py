@@ -123,7 +123,10 @@ def tabulated(tried: list[tuple[Row, np.ndarray]], used: float | str | None, jud
 
 
 def in_use(knob: str, bench: Bench) -> float | str | None:
-    """The value that the hybrid uses, which the others are compared with; None where there is no single one."""
+    """The value that the hybrid's parts use, which the others are compared with; None where there is no single one.
+
+    `restart_dip` alone chooses its own start_scale and calls on validation images.
+    """
     hybrid, networks = bench.hybrid, bench.settings.network or {}
     return {
         "inflation": bench.choices["restart_dip"]["inflation"],
