@@ -67,6 +67,12 @@ def test_the_answers_count_the_tasks_that_the_claims_support():
     assert "(deblur) (on each photograph by itself: deblur); elsewhere" in alone
 
 
+def test_where_a_method_without_any_prior_is_best_is_said():
+    best = pd.DataFrame([{"task": "deblur", "method": "pinv", "image": i, "psnr": 40.0} for i in range(2)])
+    assert "higher mean than plain pinv on deblur." in answers.answers(CLAIMS, STUDY, pd.concat([ROWS, best.assign(seed=0)]), GROUPS)
+    assert "higher mean than plain" not in answers.answers(CLAIMS, STUDY, ROWS, GROUPS)
+
+
 def test_the_range_of_the_stopping_gap_names_its_worst_task():
     assert "On the other tasks it loses 0.04 to 0.31 dB (deblur loses most)" in answers.answers(CLAIMS, STUDY, ROWS, GROUPS)
 
@@ -83,7 +89,10 @@ def test_the_answer_says_what_stopping_costs_and_what_the_pair_is_worth():
 
 def test_the_answer_says_where_dip_has_no_part_and_where_it_is_the_better_start():
     text = answers.answers(CLAIMS, STUDY, ROWS, GROUPS)
-    assert "(on inpaint_box the blend holds no DIP at all)" in text
+    assert "with a DIP in its blend (on inpaint_box it holds none either)" in text
+    assert "and worse, interval below 0, on 0 of 2 tasks." in text
+    ahead = answers.answers(CLAIMS | {"hybrid_gain_db_inpaint_box": claim(0.2, 0.1)}, STUDY, ROWS, GROUPS)
+    assert "on 2 of 3 tasks (sr4, deblur) with a DIP in its blend (on inpaint_box without any)" in ahead
     assert "a DIP is better than the cheap start chosen on validation images, interval above 0, on 1 of 2 tasks (sr4)" in text
     assert "the gain over the controls changes by +0.40 dB [+0.20, +0.50]" in text
     assert "0 of 1 goals for time are reached against the best short chain, 1 of 1 against the chain of 1000 calls (which is worse" in text

@@ -152,6 +152,17 @@ def test_claims_are_plain_json_without_nan():
     assert len(json.loads(text)) == 6
 
 
+def test_a_full_chain_on_few_images_is_timed_at_the_rate_of_whole_batches():
+    table = rows(hybrid=0.5, ddpm_1000=0.0, ddpm_mean=0.0)
+    calls, cost = {"ddpm_1000": 1000, "ddpm_mean": 100}, {"ddpm_1000": 10.0, "ddpm_mean": 0.5, "hybrid": 1.0}
+    table = table.assign(nfe=table["method"].map(calls).fillna(1), seconds=table["method"].map(cost))
+    assert judge(table)["hybrid_time_ratio_ddpm_1000_sr4"]["value"] == pytest.approx(1.0 / 5.0)
+
+
+def test_a_loss_that_is_sure_is_not_said_to_reach_0():
+    assert "the interval lies below 0" in judge(rows(**RIVALS, hybrid=-0.5))["hybrid_gain_db_sr4"]["reading"]
+
+
 def test_the_quickest_method_without_a_dip_is_named_beside_a_time_ratio():
     table = rows(hybrid=0.5, restart_dip=0.2, one_step=0.1, ddpm_best=0.0)
     table["iterations"] = table["method"].isin(["hybrid", "restart_dip"]) * 10
