@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dualprior import dip
 from dualprior.dip import DIPStep, Recipe
+from dualprior.nets.grouped import Rows
 from dualprior.operators import Identity, Operator
 from dualprior.seeding import generator
 
@@ -24,15 +25,22 @@ class ReptileStep(NamedTuple):
 
 
 def mean_state(network: nn.Module, count: int) -> dict[str, Tensor]:
-    """The mean of the `count` networks that sit side by side in one."""
-    return {name: weight.detach().view(count, -1, *weight.shape[1:]).mean(0) for name, weight in network.named_parameters()}
+    """The mean of the `count` networks that sit side by side in one, or in rows."""
+    weights = [dict(row.named_parameters()) for row in _rows(network)]
+    joined = {name: torch.cat([row[name].detach() for row in weights]) for name in weights[0]}
+    return {name: weight.view(count, -1, *weight.shape[1:]).mean(0) for name, weight in joined.items()}
 
 
 @torch.no_grad()
-def give(network: nn.Module, state: State, count: int) -> None:
-    """Set each of the `count` networks to one state."""
-    for name, weight in network.named_parameters():
-        weight.copy_(state[name].repeat(count, *[1] * (weight.ndim - 1)))
+def give(network: nn.Module, state: State) -> None:
+    """Set each of the networks, side by side or in rows, to one state."""
+    for row in _rows(network):
+        for name, weight in row.named_parameters():
+            weight.copy_(state[name].repeat(row.count, *[1] * (weight.ndim - 1)))
+
+
+def _rows(network: nn.Module) -> Sequence[nn.Module]:
+    return network.rows if isinstance(network, Rows) else [network]
 
 
 def learn(recipe: Recipe, images: Tensor, *, outer: int, inner: int, batch: int, rate: float, noise: float) -> Iterator[ReptileStep]:
@@ -66,5 +74,5 @@ def fit_from(
 
 def _network(state: State, recipe: Recipe, names: Sequence[str]) -> nn.Module:
     network = dip.build(recipe.kind, recipe.seed, names, **recipe.network)
-    give(network, state, len(names))
+    give(network, state)
     return network

@@ -49,6 +49,15 @@ def test_every_convolution_is_given_pixels_in_one_piece(kind, autocast):
     assert [channels for *_, channels, in_one_piece in layouts.seen if not in_one_piece] == [3 * len(NAMES)]
 
 
+def test_many_networks_in_rows_are_each_what_they_are_alone():
+    names = [f"image{i}" for i in range(dip.ROW + 3)]
+    z = dip.network_input(0, names, 4, (8, 8))
+    many = dip.build("skip", 0, names, input_channels=4, **NETWORKS["skip"])
+    assert [row.count for row in many.rows] == [dip.ROW, 3]
+    alone = [dip.build("skip", 0, [name], input_channels=4, **NETWORKS["skip"])(z[i : i + 1]) for i, name in enumerate(names)]
+    torch.testing.assert_close(many(z), torch.cat(alone), rtol=1e-5, atol=1e-5)
+
+
 def test_networks_put_side_by_side_come_back():
     x = images(5)
     assert torch.equal(one_by_one(side_by_side(x), 3), x)

@@ -12,10 +12,17 @@ IMAGES = tiny.images(4)
 SETTINGS = {"inner": 3, "batch": 2, "noise": 0.0}
 
 
+def test_networks_in_rows_share_a_state_too():
+    names = [f"image{i}" for i in range(dip.ROW + 2)]
+    one, many = reptile.mean_state(tiny.skipnet(["x"]), 1), tiny.skipnet(names)
+    reptile.give(many, one)
+    torch.testing.assert_close(reptile.mean_state(many, len(names)), one)
+
+
 def test_the_mean_of_copies_of_one_state_is_that_state():
     one = reptile.mean_state(tiny.skipnet(["x"]), 1)
     copies = tiny.skipnet(["a", "b", "c"])
-    reptile.give(copies, one, 3)
+    reptile.give(copies, one)
     torch.testing.assert_close(reptile.mean_state(copies, 3), one)
     z = torch.rand(1, tiny.SKIP["input_channels"], tiny.SIDE, tiny.SIDE).expand(3, -1, -1, -1)
     out = copies(z)

@@ -80,6 +80,21 @@ def _pixels(h: Tensor, count: int) -> Tensor:
     return h.permute(0, 2, 3, 1).reshape(*h.shape[-2:], count, -1)
 
 
+class Rows(nn.Module):
+    """N networks as rows of some side by side, each row for itself: in a long one a layer's activations outgrow the cache.
+
+    rows: networks that map [n, k, H, W] to [n, C, H, W], n their `count`.
+    """
+
+    def __init__(self, rows: Sequence[nn.Module]):
+        super().__init__()
+        self.rows = nn.ModuleList(rows)
+
+    def forward(self, z: Tensor) -> Tensor:
+        parts = z.split([row.count for row in self.rows])
+        return torch.cat([row(part) for row, part in zip(self.rows, parts, strict=True)])
+
+
 def check_size(height: int, width: int, divisor: int, network: str) -> None:
     """Raises UserError for an image that `divisor` does not divide or that it would shrink to one pixel."""
     if height % divisor or width % divisor or (divisor > 1 and height * width == divisor**2):
