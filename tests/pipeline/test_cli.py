@@ -284,7 +284,8 @@ def test_readme_takes_its_tables_from_the_metrics(cli, little):
     wide.append("weak_prior_vs_control_db")
     write_json(little / HYBRID / "metrics/claims.json", {name: CLAIM | {"prior": "other"} for name in wide})
     (little / HYBRID / "metrics/per_image.csv").write_text(
-        "task,method,prior,iterations,seconds\nsr4,hybrid,full,12,3.0\nsr4,ddpm_mean_long,full,0,1.5\n"
+        "task,method,prior,image,seed,psnr,iterations,seconds\nsr4,hybrid,full,a,0,30,12,3.0\nsr4,ddpm_mean_long,full,a,0,29,0,1.5\n"
+        "sr4,ddpm_best,full,a,0,28,0,0.1\nsr4,ddpm_1000,full,a,0,27,0,9.0\n"
     )
     (little / HYBRID / "metrics/groups.csv").write_text("task,what,low\nsr4,over control x,0.1\n")
     (little / "metrics/results.md").write_text("| task | psnr |\n")
