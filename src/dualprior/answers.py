@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from dualprior.claims import FULL_CHAIN, HYBRID, LONG_MEAN
+from dualprior.claims import FULL_CHAIN, HYBRID, LONG_MEAN, strongest
 from dualprior.metrics import ORACLE, by_image
 
 SHORT_CHAIN = "ddpm_best"
@@ -74,7 +74,8 @@ def _best_untrained(rows: pd.DataFrame) -> str:
     """Where a method without any learned prior has the highest mean of all."""
     found = []
     for task, mine in rows[rows["method"] != ORACLE].groupby("task", sort=False):
-        best = by_image(mine, "psnr").dropna(axis=1).mean().idxmax()
+        psnr = by_image(mine, "psnr")
+        best = strongest(psnr, tuple(psnr))
         found += [f"{best} on {task}"] if best in UNTRAINED else []
     return f"No method at all has a higher mean than plain {' and '.join(found)}. " if found else ""
 

@@ -98,7 +98,7 @@ def test_the_answer_says_where_dip_has_no_part_and_where_it_is_the_better_start(
     assert "0 of 1 goals for time are reached against the best short chain, 1 of 1 against the chain of 1000 calls (which is worse" in text
     assert "is worse than the short one on 1 of 1 tasks (sr4))." in text
     everywhere = ROWS.assign(iterations=40)
-    assert "no DIP at all" not in answers.answers(CLAIMS, STUDY, everywhere, GROUPS)
+    assert "with a DIP in its blend; it reaches" in answers.answers(CLAIMS, STUDY, everywhere, GROUPS)
 
 
 def test_no_number_that_rounds_to_0_is_negative():

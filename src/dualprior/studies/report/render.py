@@ -100,9 +100,10 @@ def _knob(wide: Paths, knob: str) -> dict:
 
 def _stopping(stopping: Paths, name: str) -> dict:
     table = read_table(stopping.study_table(name))
-    shown = stopping_readings.by_rule(table) if name == "tasks" else table
-    reading = stopping_readings.reading(name, table) + (" Mean loss, in brackets what is kept, dB:" if name == "tasks" else "")
-    return {"title": stopping_readings.HEADINGS[name], "reading": reading, "table": stopping_readings.markdown(shown)}
+    reading = stopping_readings.reading(name, table)
+    if name == "tasks":
+        table, reading = stopping_readings.by_rule(table), f"{reading} Mean loss, in brackets what is kept, dB:"
+    return {"title": stopping_readings.HEADINGS[name], "reading": reading, "table": stopping_readings.markdown(table)}
 
 
 def section(text: str, heading: str) -> str:

@@ -160,8 +160,7 @@ class Case:
         """The kept iterates of "pair", "first" or "whole" as a rule sees them."""
         for i, step in enumerate(self.steps):
             companions = {name: self.kept[name][i].float() for name in ("first", "second", "probe") if name in self.kept}
-            kept = torch.cat([companions["first"], companions["second"]]) if stream == "pair" else self.kept[stream][i]
-            average = pair.mean(kept) if stream == "pair" else kept.float()
+            average = (companions["first"] + companions["second"]) / 2 if stream == "pair" else self.kept[stream][i].float()
             output = self.kept.get(f"{stream}_output")
             loss = self.kept[f"{stream}_loss"][i].float() if f"{stream}_loss" in self.kept else torch.zeros(len(average))
             yield Seen(step, average if output is None else output[i].float(), average, loss, companions)
