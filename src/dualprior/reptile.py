@@ -24,9 +24,10 @@ class ReptileStep(NamedTuple):
     loss: Tensor  # [batch], of the last inner step
 
 
-def mean_state(network: nn.Module, count: int) -> dict[str, Tensor]:
-    """The mean of the `count` networks that sit side by side in one, or in rows."""
-    weights = [dict(row.named_parameters()) for row in _rows(network)]
+def mean_state(network: nn.Module) -> dict[str, Tensor]:
+    """The mean of the networks that sit side by side in one, or in rows."""
+    rows = _rows(network)
+    count, weights = sum(row.count for row in rows), [dict(row.named_parameters()) for row in rows]
     joined = {name: torch.cat([row[name].detach() for row in weights]) for name in weights[0]}
     return {name: weight.view(count, -1, *weight.shape[1:]).mean(0) for name, weight in joined.items()}
 
@@ -50,7 +51,7 @@ def learn(recipe: Recipe, images: Tensor, *, outer: int, inner: int, batch: int,
     for `inner` steps, with noise of standard deviation `noise` on it, by the recipe, from an input of its own.
     """
     device = images.device
-    state = mean_state(dip.build(recipe.kind, recipe.seed, ["reptile"], **recipe.network).to(device), 1)
+    state = mean_state(dip.build(recipe.kind, recipe.seed, ["reptile"], **recipe.network).to(device))
     for step in range(1, outer + 1):
         rng = generator(recipe.seed, "reptile", step)
         chosen = images[torch.randint(0, len(images), (batch,), generator=rng)]
@@ -59,7 +60,7 @@ def learn(recipe: Recipe, images: Tensor, *, outer: int, inner: int, batch: int,
         network = _network(state, recipe, names)
         for done in dip.fit_images(recipe, Identity(), y, names, tuple(y.shape[-2:]), inner, device=device, network=network):
             pass
-        fitted, share = mean_state(network, batch), rate * (1 - (step - 1) / outer)
+        fitted, share = mean_state(network), rate * (1 - (step - 1) / outer)
         state = {name: torch.lerp(old, fitted[name], share) for name, old in state.items()}
         yield ReptileStep(step, state, done.loss)
 

@@ -14,16 +14,16 @@ SETTINGS = {"inner": 3, "batch": 2, "noise": 0.0}
 
 def test_networks_in_rows_share_a_state_too():
     names = [f"image{i}" for i in range(dip.ROW + 2)]
-    one, many = reptile.mean_state(tiny.skipnet(["x"]), 1), tiny.skipnet(names)
+    one, many = reptile.mean_state(tiny.skipnet(["x"])), tiny.skipnet(names)
     reptile.give(many, one)
-    torch.testing.assert_close(reptile.mean_state(many, len(names)), one)
+    torch.testing.assert_close(reptile.mean_state(many), one)
 
 
 def test_the_mean_of_copies_of_one_state_is_that_state():
-    one = reptile.mean_state(tiny.skipnet(["x"]), 1)
+    one = reptile.mean_state(tiny.skipnet(["x"]))
     copies = tiny.skipnet(["a", "b", "c"])
     reptile.give(copies, one)
-    torch.testing.assert_close(reptile.mean_state(copies, 3), one)
+    torch.testing.assert_close(reptile.mean_state(copies), one)
     z = torch.rand(1, tiny.SKIP["input_channels"], tiny.SIDE, tiny.SIDE).expand(3, -1, -1, -1)
     out = copies(z)
     torch.testing.assert_close(out[1:], out[:1].expand(2, -1, -1, -1))
@@ -31,14 +31,14 @@ def test_the_mean_of_copies_of_one_state_is_that_state():
 
 def test_the_mean_is_over_networks_and_not_over_channels():
     both = tiny.skipnet(["a", "b"])
-    alone = [reptile.mean_state(tiny.skipnet([name]), 1) for name in "ab"]
-    for name, weight in reptile.mean_state(both, 2).items():
+    alone = [reptile.mean_state(tiny.skipnet([name])) for name in "ab"]
+    for name, weight in reptile.mean_state(both).items():
         torch.testing.assert_close(weight, (alone[0][name] + alone[1][name]) / 2)
 
 
 def test_an_outer_step_goes_its_share_of_the_way_to_the_fitted_weights():
     """theta + rate (mean of fitted - theta): linear in the rate, from the same draws."""
-    fresh = reptile.mean_state(tiny.skipnet(["reptile"]), 1)
+    fresh = reptile.mean_state(tiny.skipnet(["reptile"]))
     half, whole = (next(reptile.learn(tiny.RECIPE, IMAGES, outer=1, rate=rate, **SETTINGS)).state for rate in (0.5, 1.0))
     for name, start in fresh.items():
         torch.testing.assert_close(half[name] - start, 0.5 * (whole[name] - start), rtol=1e-3, atol=1e-6)
@@ -65,7 +65,7 @@ def test_a_learned_state_is_nearer_to_images_of_its_kind_than_a_fresh_one():
 
 
 def test_a_fit_from_a_state_does_not_depend_on_its_batch_mates():
-    state = reptile.mean_state(tiny.skipnet(["reptile"]), 1)
+    state = reptile.mean_state(tiny.skipnet(["reptile"]))
 
     def fitted(count: int) -> torch.Tensor:
         names, size = ["p", "q"][:count], (tiny.SIDE, tiny.SIDE)
