@@ -17,14 +17,14 @@ cli.prepare_machine()
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from dualprior.common.config import load_params  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from dualprior import device, dip, pretrained, schedule  # noqa: E402
-from dualprior.config import load_params  # noqa: E402
-from dualprior.operators import Identity  # noqa: E402
-from dualprior.training import TrainState, train  # noqa: E402
+from dualprior.degradation.operators import Identity  # noqa: E402
+from dualprior.diffusion.training import TrainState, train  # noqa: E402
 
 HALF_GFLOP = {"channels": 144, "multipliers": (1, 1), "blocks": 1, "patch": 2}
 PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def training(network: dict, where: torch.device, batch: int = 64) -> list[str]:
-    denoiser = pretrained.build(network, "v", "bfloat16", where)
+    denoiser = checkpoint.build(network, "v", "bfloat16", where)
     patches = torch.randint(0, 256, (512, 3, 32, 32), dtype=torch.uint8)
     steps = train(
         TrainState.fresh(denoiser, 1e-4), patches, schedule.noise_levels("lognormal", 1000), steps=10**6, batch_size=batch,
@@ -59,7 +59,7 @@ def training(network: dict, where: torch.device, batch: int = 64) -> list[str]:
 
 
 def call(network: dict, where: torch.device, batch: int = 16) -> list[str]:
-    denoiser = pretrained.build(network, "v", "bfloat16", where).eval()
+    denoiser = checkpoint.build(network, "v", "bfloat16", where).eval()
     x = torch.randn(batch, 3, 64, 64, device=where)
     with torch.no_grad():
         return _row(lambda: denoiser(x, 0.5), batch, gflop(denoiser, 64), where)

@@ -3,17 +3,18 @@
 from pathlib import Path
 
 import torch
+from dualprior.common.config import Params, check_params, read_yaml
 from torch import Tensor, nn
 
-from dualprior import dip, schedule
-from dualprior.config import Params, check_params, read_yaml
-from dualprior.denoiser import Denoiser
-from dualprior.nets.unet import UNet
-from dualprior.observation import Observation
-from dualprior.operators import make_operator, random_mask
-from dualprior.problem import CoupledSettings, DIPFits, Problem
-from dualprior.seeding import generator
-from dualprior.stages.degrade import measure
+from dualprior.common.seeding import generator
+from dualprior.degradation.measurement import Measurement
+from dualprior.degradation.operators import make_operator, random_mask
+from dualprior.diffusion import schedule
+from dualprior.diffusion.denoiser import Denoiser
+from dualprior.diffusion.unet import UNet
+from dualprior.dip import fit as dip
+from dualprior.pipeline.degrade import measure
+from dualprior.restoration.problem import CoupledSettings, DIPFits, Problem
 
 PROJECT = Path(__file__).parents[1]
 SIDE = 16
@@ -77,12 +78,12 @@ def problem(name: str, count: int, denoise=None) -> Problem:
     x, names = images(count), [f"image{i}" for i in range(count)]
     y, mask = measure(x, task, 0, name, names)
     op = make_operator(task.operator, shape=(SIDE, SIDE), factor=task.factor, blur_std=task.blur_std, mask=mask)
-    seen = Observation(op, y, task.sigma_y, names, (SIDE, SIDE))
-    return Problem(seen, denoise or denoiser(), schedule.noise_levels("lognormal", 20), fits(x, judged=name.startswith("denoise")), 0)
+    measured = Measurement(op, y, task.sigma_y, names, (SIDE, SIDE))
+    return Problem(measured, denoise or denoiser(), schedule.noise_levels("lognormal", 20), fits(x, judged=name.startswith("denoise")), 0)
 
 
 def fits(x: Tensor, judged: bool) -> DIPFits:
-    """judged: whether the judges saw the whole image, as they do in denoising."""
+    """judged: whether the risk saw the whole image, as they do in denoising."""
     noise = torch.stack([torch.randn(x.shape[1:], generator=generator(1, "tiny", i)) for i in range(len(x))])
     count = len(x)
     return DIPFits(

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import tiny
+from dualprior.common.config import Config, Params, check_params, read_yaml
 from ruamel.yaml import YAML
+from studies.hybrid.params import HybridStudy
 
-from dualprior import artifacts, pretrained
-from dualprior.config import Config, Params, check_params, read_yaml
-from dualprior.images import to_uint8
-from dualprior.paths import Paths
-from dualprior.settings.hybrid_study import HybridStudy
+from dualprior.common import io
+from dualprior.common.paths import Paths
+from dualprior.data.pixels import to_uint8
+from dualprior.diffusion import checkpoint
 
 PIPELINE = "studies/hybrid"
 TASKS, PRIOR = ("denoise50", "sr4"), "tenth"
@@ -45,10 +46,10 @@ DEFAULT: Params = tiny.params()
 def start(root: Path, scratch: Path) -> Paths:
     """What the default experiment leaves for the study: patches, validation crops, a network that was never trained."""
     default = Paths(root, scratch)
-    artifacts.write_array(default.train, to_uint8(tiny.images(40, DEFAULT.data.patch_size)))
-    artifacts.write_array(default.val, to_uint8(tiny.images(2, DEFAULT.data.image_size)))
-    artifacts.write_json(default.train_metrics, {"val_psnr_at_0.2": 25.0})
-    pretrained.save(default, tiny.denoiser(), tiny.NETWORK, "float32", "lognormal", 20)
+    io.write_array(default.train, to_uint8(tiny.images(40, DEFAULT.data.patch_size)))
+    io.write_array(default.val, to_uint8(tiny.images(2, DEFAULT.data.image_size)))
+    io.write_json(default.train_metrics, {"val_psnr_at_0.2": 25.0})
+    checkpoint.save(default, tiny.denoiser(), tiny.NETWORK, "float32", "lognormal", 20)
     return Paths(root, scratch, PIPELINE)
 
 

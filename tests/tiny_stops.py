@@ -2,9 +2,8 @@
 
 import numpy as np
 import pandas as pd
-
-from dualprior.studies.stopping import claims
-from dualprior.studies.stopping.claims import Bootstrap
+from studies.stopping import claims
+from studies.stopping.claims import Bootstrap
 
 BOOTSTRAP = Bootstrap(resamples=400, confidence=0.9, seed=0)
 FIT = {

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import tiny
+from dualprior.common.config import Config, check_params, read_yaml
 from ruamel.yaml import YAML
+from studies.stopping.params import StoppingStudy
 
-from dualprior import artifacts, pretrained
-from dualprior.config import Config, check_params, read_yaml
-from dualprior.images import to_uint8
-from dualprior.paths import Paths
-from dualprior.settings.stopping_study import StoppingStudy
+from dualprior.common import io
+from dualprior.common.paths import Paths
+from dualprior.data.pixels import to_uint8
+from dualprior.diffusion import checkpoint
 
 PIPELINE = "studies/stopping"
 STEPS, EVERY, SIDE = 20, 5, 32
@@ -23,7 +24,7 @@ FITS = {
     "impulses": {"problem": "impulses15"},
     "sr4": {"problem": "sr4"},
     "inpaint": {"problem": "inpaint_random"},
-    "twins": {"problem": "gaussian25", "split": "none", "whole": False},
+    "paired_names": {"problem": "gaussian25", "split": "none", "whole": False},
     "held_out": {"problem": "gaussian25", "split": "held_out", "whole": False},
     "level": {"problem": "gaussian25", "noise_level": "estimated", "whole": False},
     "target": {"problem": "gaussian25", "ladder": "target", "whole": False},
@@ -59,13 +60,13 @@ def start(root: Path, scratch: Path) -> Paths:
     for split in CROPS:
         write_clean(paths, split)
     rows = [(split, i, f"{split}{i}") for split, count in CROPS.items() for i in range(count)]
-    artifacts.write_table(paths.manifest, pd.DataFrame(rows, columns=["split", "index", "image"]))
-    pretrained.save(paths, tiny.denoiser(), tiny.NETWORK, "float32", "lognormal", 20)
+    io.write_table(paths.manifest, pd.DataFrame(rows, columns=["split", "index", "image"]))
+    checkpoint.save(paths, tiny.denoiser(), tiny.NETWORK, "float32", "lognormal", 20)
     return paths
 
 
 def write_clean(paths: Paths, split: str) -> None:
-    artifacts.write_array(getattr(paths, split), to_uint8(tiny.images(CROPS[split], SIDE)))
+    io.write_array(getattr(paths, split), to_uint8(tiny.images(CROPS[split], SIDE)))
 
 
 def clean(split: str) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from dualprior.claims import FULL_CHAIN, HYBRID, LONG_MEAN, strongest
-from dualprior.metrics import ORACLE, by_image
+from dualprior.evaluation.comparisons import FULL_CHAIN, HYBRID, LONG_MEAN, strongest
+from dualprior.evaluation.image_metrics import ORACLE, by_image
 
 SHORT_CHAIN = "ddpm_best"
 UNTRAINED = ("pinv", "bicubic", "biharmonic", "blurred")  # no learned prior, no fit
@@ -26,7 +26,7 @@ def _first_answer(claims: dict[str, dict], rows: pd.DataFrame, groups: pd.DataFr
     mean = rows.groupby(["task", "method"], sort=False)[["iterations", "seconds"]].mean()
     without = [task for task in gains if mean.at[(task, HYBRID), "iterations"] == 0]
     cost = [mean.at[(task, HYBRID), "seconds"] / mean.at[(task, LONG_MEAN), "seconds"] for task in longer]
-    worse = [task for task, c in starts.items() if c["hi"] < 0]
+    worse = [task for task, c in baselines.items() if c["hi"] < 0]
     mixed = [task for task in ahead if task not in without]
     simple = _best_untrained(rows)
     weak = claims["weak_prior_vs_control_db"]

@@ -9,8 +9,8 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 
-from dualprior.sampling import ddpm_split, last, reverse
-from dualprior.schedule import alpha_bar, noise_levels, schedule_grid
+from dualprior.diffusion.samplers import ddpm_split, last, reverse
+from dualprior.diffusion.schedule import alpha_bar, noise_levels, schedule_grid
 
 NAMES = {"linear": "linear", "cosine": "squaredcos_cap_v2"}  # ours: diffusers'
 STEPS = 1000

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from dualprior.operators import BlockAverage, GaussianBlur, Mask, random_mask
-from dualprior.seeding import generator
+from dualprior.common.seeding import generator
+from dualprior.degradation.operators import BlockAverage, GaussianBlur, Mask, random_mask
 
 physics = pytest.importorskip("deepinv.physics")
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dualprior import artifacts
-from dualprior.artifacts import CheckpointFolder, write_json
-from dualprior.paths import Paths
+from dualprior.common import io
+from dualprior.common.io import CheckpointFolder, write_json
+from dualprior.common.paths import Paths
 
 PROJECT = Path(__file__).parents[2]
 
@@ -119,8 +119,8 @@ def test_a_diverged_training_keeps_the_checkpoint_before_it(cli, little, monkeyp
     params = re.sub(r"    lr: .*", "    lr: 1.0e+30", params, count=1)
     (little / "params.yaml").write_text(re.sub(r"checkpoint_every: \d+", "checkpoint_every: 1", params))
     pixels = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
-    artifacts.write_array(Paths(little).train, pixels)
-    artifacts.write_array(Paths(little).val, pixels[:2])
+    io.write_array(Paths(little).train, pixels)
+    io.write_array(Paths(little).val, pixels[:2])
     outcome = cli("train-ddpm")
     assert outcome.code == 2
     found = re.fullmatch(r"error: the training loss is (?:nan|inf) at step (\d+); lower ddpm\.training\.lr .*", outcome.one_line())
@@ -164,7 +164,7 @@ def test_a_full_disk_under_a_stage_keeps_what_was_there(cli, little, monkeypatch
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def summarise(config, paths, key):
-        monkeypatch.setattr(artifacts.os, "replace", full)
+        monkeypatch.setattr(io.os, "replace", full)
         write_json(paths.claims, {"new": 2})
 
     monkeypatch.setitem(sys.modules, "dualprior.stages.summarise", SimpleNamespace(run=summarise))

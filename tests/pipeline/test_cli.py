@@ -11,12 +11,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from dualprior.common.config import read_yaml
 
 from dualprior import dag
-from dualprior.artifacts import read_json, write_json
-from dualprior.config import read_yaml
-from dualprior.errors import UserError
-from dualprior.paths import Paths
+from dualprior.common.errors import UserError
+from dualprior.common.io import read_json, write_json
+from dualprior.common.paths import Paths
 
 PROJECT = Path(__file__).parents[2]
 STOPPING = "studies/stopping"
@@ -102,10 +102,10 @@ def test_threads_are_set_before_torch_is_imported(cli, stage, monkeypatch):
     monkeypatch.setenv("DUALPRIOR_THREADS", "3")
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
-    seen = []
-    stage("prepare", lambda config, paths, key: seen.append(os.environ["OMP_NUM_THREADS"]))
+    measured = []
+    stage("prepare", lambda config, paths, key: measured.append(os.environ["OMP_NUM_THREADS"]))
     assert cli("prepare").code == 0
-    assert seen == ["3"]
+    assert measured == ["3"]
     assert (
         "torch"
         not in subprocess.run(

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import get_args, get_origin
 
 import pytest
+from dualprior.common.config import SCHEMAS, check_params, load_params, read_yaml
+from studies.stopping.readings import HEADINGS
 
 from dualprior import dag
-from dualprior.config import SCHEMAS, check_params, load_params, read_yaml
-from dualprior.paths import Paths
-from dualprior.result_plots import KNOBS
-from dualprior.settings.base import Section
-from dualprior.studies.stopping.readings import HEADINGS
+from dualprior.common.params import Section
+from dualprior.common.paths import Paths
+from dualprior.evaluation.figures import KNOBS
 
 PROJECT = Path(__file__).parents[2]
 STOPPING, HYBRID, REPORT = "studies/stopping", "studies/hybrid", "studies/report"
@@ -203,7 +203,7 @@ def test_the_default_experiment_needs_nothing_of_a_study():
 
 def test_each_prior_learns_from_its_own_source_only():
     (training,) = of("train_ddpm")
-    seen = upstream(training)
+    measured = upstream(training)
     assert not {name for name in seen if name.startswith(("measure", "tasks", "dip", "data/measurements", "data/test"))}
     for fit in of("fit_dip") + of("fit", STOPPING) + of("fit_dip", HYBRID):
         assert not {name for name in upstream(fit) if name.startswith(("models/", "ddpm"))}

@@ -8,10 +8,10 @@ import subprocess
 import numpy as np
 import pytest
 import tiny
+from studies.theory import page
 
-from dualprior.artifacts import read_text
-from dualprior.paths import Paths
-from dualprior.studies.report import page
+from dualprior.common.io import read_text
+from dualprior.common.paths import Paths
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PATHS = Paths(tiny.PROJECT, pipeline="studies/report")
@@ -25,13 +25,13 @@ frame.onload = () => {
   const inside = frame.contentDocument, root = inside.documentElement;
   const beyond = element => element.getBoundingClientRect().right > root.clientWidth + 1;
   const wide = [...inside.body.querySelectorAll("p, h1, h2, h3, h4, ul")].filter(beyond);
-  const seen = box => [...box.querySelectorAll("figure")].filter(f => f.getClientRects().length).map(f => f.textContent);
+  const measured = box => [...box.querySelectorAll("figure")].filter(f => f.getClientRects().length).map(f => f.textContent);
   const slide = (box, value) => {
     const input = box.querySelector("input");
     input.value = value;
     input.dispatchEvent(new Event("input"));
   };
-  const steps = inside.querySelector(".steps"), before = seen(steps);
+  const steps = inside.querySelector(".steps"), before = measured(steps);
   slide(steps, 2);
   const compare = inside.querySelector(".compare");
   slide(compare, 25);
@@ -43,7 +43,7 @@ frame.onload = () => {
   const up = cells();
   head.click();
   document.body.dataset.result = JSON.stringify({
-    width: root.clientWidth, scroll: root.scrollWidth, wide: wide.map(e => e.textContent.slice(0, 60)), before, after: seen(steps),
+    width: root.clientWidth, scroll: root.scrollWidth, wide: wide.map(e => e.textContent.slice(0, 60)), before, after: measured(steps),
     clip: compare.children[1].style.clipPath, up, down: cells(),
     asked: frame.contentWindow.performance.getEntriesByType("resource").map(entry => entry.name),
     broken: [...inside.images].filter(image => image.complete && !image.naturalWidth).length,

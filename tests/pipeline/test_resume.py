@@ -1,4 +1,4 @@
-"""Real training processes on invented patches: killed, interrupted, run twice at once, and resumed."""
+"""Real training processes on invented patches: killed, interrupted, run paired_index at once, and resumed."""
 
 import signal
 import subprocess
@@ -19,7 +19,7 @@ FILES = (WEIGHTS, "models/ddpm.json", "metrics/train_ddpm.json", "metrics/train_
 
 
 class Story(NamedTuple):
-    """One run left alone, and one that was interrupted twice and then left to end."""
+    """One run left alone, and one that was interrupted paired_index and then left to end."""
 
     alone: Workspace
     interrupted: Workspace
@@ -54,7 +54,7 @@ def story(tmp_path_factory) -> Story:
 def workspace(folder: Path) -> Workspace:
     made = new_workspace(folder)
     profiles.apply(made.root, "smoke")
-    made.edit("params.yaml", "    steps: 20", "    steps: 60")  # long enough to be interrupted twice
+    made.edit("params.yaml", "    steps: 20", "    steps: 60")  # long enough to be interrupted paired_index
     (made.root / "data").mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     np.save(made.root / "data/train.npy", rng.integers(0, 256, (64, 16, 16, 3), dtype=np.uint8))

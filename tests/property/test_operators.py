@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dualprior.operators import BlockAverage, GaussianBlur, Identity, Mask, random_mask
-from dualprior.seeding import generator
+from dualprior.common.seeding import generator
+from dualprior.degradation.operators import BlockAverage, GaussianBlur, Identity, Mask, random_mask
 
 
 @st.composite

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dualprior.sampling import ddpm_split, zeta_split
+from dualprior.diffusion.samplers import ddpm_split, zeta_split
 
 share = st.floats(0, 1)
 level = st.floats(1e-3, 1e3)

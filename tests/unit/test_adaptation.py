@@ -4,9 +4,9 @@ import pytest
 import tiny
 import torch
 
-from dualprior.adaptation import adapt, modulated, no_gains, with_gains
-from dualprior.nets.unet import ResidualBlock
-from dualprior.seeding import ImageNoise
+from dualprior.common.seeding import ImageNoise
+from dualprior.diffusion.gain_tuning import modulated, no_gains, tune_gains, with_gains
+from dualprior.diffusion.unet import ResidualBlock
 
 SIGMA = 0.3
 SETTING = {"every": 2, "lr": 0.02, "alpha": 0.5}
@@ -14,7 +14,7 @@ SETTING = {"every": 2, "lr": 0.02, "alpha": 0.5}
 
 def noisy(count: int):
     clean, names = tiny.images(count), [f"i{k}" for k in range(count)]
-    return clean, clean + SIGMA * ImageNoise(3, "y", names)(clean), ImageNoise(0, "adapt", names)
+    return clean, clean + SIGMA * ImageNoise(3, "y", names)(clean), ImageNoise(0, "tune_gains", names)
 
 
 def random_gains(network, count: int):
@@ -58,7 +58,7 @@ def test_the_network_is_what_it_was_afterwards_even_after_an_error():
 def test_no_weight_of_the_network_is_moved():
     denoise, (_, y, noise) = tiny.denoiser().requires_grad_(True), noisy(2)
     before = {name: weight.detach().clone() for name, weight in denoise.network.named_parameters()}
-    list(adapt(denoise, y, SIGMA, steps=3, noise=noise, **SETTING))
+    list(tune_gains(denoise, y, SIGMA, steps=3, noise=noise, **SETTING))
     for name, weight in denoise.network.named_parameters():
         torch.testing.assert_close(weight.detach(), before[name], rtol=0, atol=0)
         assert weight.grad is None
@@ -67,7 +67,7 @@ def test_no_weight_of_the_network_is_moved():
 @pytest.mark.parametrize(("steps", "yielded"), [(1, [0, 1]), (4, [0, 2, 4]), (5, [0, 2, 4, 5])])
 def test_the_state_is_shown_at_the_start_every_few_steps_and_at_the_end(steps, yielded):
     denoise, (_, y, noise) = tiny.denoiser(), noisy(1)
-    shown = list(adapt(denoise, y, SIGMA, steps=steps, noise=noise, **SETTING))
+    shown = list(tune_gains(denoise, y, SIGMA, steps=steps, noise=noise, **SETTING))
     assert [state.step for state in shown] == yielded
     torch.testing.assert_close(shown[0].output, denoise(y, SIGMA))
     for state in shown:  # the gains shown are a copy, of that step
@@ -79,14 +79,14 @@ def test_a_fit_does_not_depend_on_its_batch_mates():
     ends = []
     for count in (1, 3):
         _, y, noise = noisy(count)
-        *_, end = adapt(denoise, y, SIGMA, steps=4, noise=noise, **SETTING)
+        *_, end = tune_gains(denoise, y, SIGMA, steps=4, noise=noise, **SETTING)
         ends.append(end.output[:1])
     torch.testing.assert_close(*ends, rtol=1e-3, atol=1e-4)
 
 
 def test_a_poor_denoiser_gets_better_without_a_clean_image():
     denoise, (clean, y, noise) = tiny.denoiser(), noisy(3)
-    *_, end = adapt(denoise, y, SIGMA, steps=60, noise=noise, **SETTING)
+    *_, end = tune_gains(denoise, y, SIGMA, steps=60, noise=noise, **SETTING)
 
     def error(x):
         return (x - clean).square().mean((1, 2, 3))

@@ -9,19 +9,19 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from dualprior import artifacts
-from dualprior.artifacts import CheckpointFolder
-from dualprior.errors import MissingArtefact, UserError
-from dualprior.paths import Paths
+from dualprior.common import io
+from dualprior.common.errors import MissingArtefact, UserError
+from dualprior.common.io import CheckpointFolder
+from dualprior.common.paths import Paths
 
 WRITERS = {
-    "text": (artifacts.write_text, "new"),
-    "json": (artifacts.write_json, {"a": 1}),
-    "tensors": (artifacts.write_tensors, {"a": torch.ones(3)}),
-    "array": (artifacts.write_array, np.ones(3)),
-    "arrays": (artifacts.write_arrays, {"a": np.ones(3)}),
-    "table": (artifacts.write_table, pd.DataFrame({"a": [1]})),
-    "figure": (artifacts.write_figure, Figure()),
+    "text": (io.write_text, "new"),
+    "json": (io.write_json, {"a": 1}),
+    "tensors": (io.write_tensors, {"a": torch.ones(3)}),
+    "array": (io.write_array, np.ones(3)),
+    "arrays": (io.write_arrays, {"a": np.ones(3)}),
+    "table": (io.write_table, pd.DataFrame({"a": [1]})),
+    "figure": (io.write_figure, Figure()),
 }
 needs_dev_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
 
@@ -32,34 +32,34 @@ def fill_the_disk_for(path: Path) -> None:
 
 
 def test_what_is_written_is_read_back(tmp_path):
-    artifacts.write_json(tmp_path / "a.json", {"x": np.float32(0.5), "y": [np.int64(2)]})
-    assert artifacts.read_json(tmp_path / "a.json") == {"x": 0.5, "y": [2]}
+    io.write_json(tmp_path / "a.json", {"x": np.float32(0.5), "y": [np.int64(2)]})
+    assert io.read_json(tmp_path / "a.json") == {"x": 0.5, "y": [2]}
     tensors = {"x": torch.arange(6.0).reshape(2, 3).T}  # not contiguous
-    artifacts.write_tensors(tmp_path / "a.safetensors", tensors)
-    assert torch.equal(artifacts.read_tensors(tmp_path / "a.safetensors")["x"], tensors["x"])
-    artifacts.write_array(tmp_path / "a.npy", np.arange(3, dtype=np.uint8))
-    assert artifacts.read_array(tmp_path / "a.npy").dtype == np.uint8
-    artifacts.write_arrays(tmp_path / "a.npz", {"ddim_10": np.zeros((1, 2))})
-    assert list(artifacts.read_arrays(tmp_path / "a.npz")) == ["ddim_10"]
-    artifacts.write_table(tmp_path / "a.csv", pd.DataFrame({"task": ["sr4"], "psnr": [27.5]}))
-    assert artifacts.read_table(tmp_path / "a.csv").to_dict("list") == {"task": ["sr4"], "psnr": [27.5]}
-    artifacts.write_text(tmp_path / "a.md", "σ\n")
-    assert artifacts.read_text(tmp_path / "a.md") == "σ\n"
+    io.write_tensors(tmp_path / "a.safetensors", tensors)
+    assert torch.equal(io.read_tensors(tmp_path / "a.safetensors")["x"], tensors["x"])
+    io.write_array(tmp_path / "a.npy", np.arange(3, dtype=np.uint8))
+    assert io.read_array(tmp_path / "a.npy").dtype == np.uint8
+    io.write_arrays(tmp_path / "a.npz", {"ddim_10": np.zeros((1, 2))})
+    assert list(io.read_arrays(tmp_path / "a.npz")) == ["ddim_10"]
+    io.write_table(tmp_path / "a.csv", pd.DataFrame({"task": ["sr4"], "psnr": [27.5]}))
+    assert io.read_table(tmp_path / "a.csv").to_dict("list") == {"task": ["sr4"], "psnr": [27.5]}
+    io.write_text(tmp_path / "a.md", "σ\n")
+    assert io.read_text(tmp_path / "a.md") == "σ\n"
 
 
 def test_json_refuses_nan_and_keeps_the_old_file(tmp_path):
     file = tmp_path / "a.json"
-    artifacts.write_json(file, {"x": 1.0})
+    io.write_json(file, {"x": 1.0})
     with pytest.raises(ValueError, match="JSON compliant"):
-        artifacts.write_json(file, {"x": float("nan")})
-    assert artifacts.read_json(file) == {"x": 1.0}
+        io.write_json(file, {"x": float("nan")})
+    assert io.read_json(file) == {"x": 1.0}
 
 
 def test_equal_figures_are_equal_files(tmp_path):
     for name in ("a.png", "b.png"):
         figure = Figure(figsize=(1, 1))
         figure.add_subplot().plot([0, 1])
-        artifacts.write_figure(tmp_path / name, figure)
+        io.write_figure(tmp_path / name, figure)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
@@ -77,7 +77,7 @@ def test_a_full_disk_keeps_the_old_file_and_leaves_no_other(tmp_path, kind):
 
 
 def test_a_failure_while_writing_leaves_nothing(tmp_path):
-    with pytest.raises(TypeError), artifacts.replacing(tmp_path / "sub/file") as file:
+    with pytest.raises(TypeError), io.replacing(tmp_path / "sub/file") as file:
         file.writelines([b"half", "not bytes"])
     assert os.listdir(tmp_path / "sub") == []
 
@@ -85,7 +85,7 @@ def test_a_failure_while_writing_leaves_nothing(tmp_path):
 def test_a_missing_input_says_how_to_make_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"data/dip/sr4\.json is missing; run `dvc repro`"):
-        artifacts.read_json(Paths(Path()).dip_info("sr4"))
+        io.read_json(Paths(Path()).dip_info("sr4"))
 
 
 def test_a_missing_input_names_the_stage_that_makes_it_where_that_is_known():
@@ -94,7 +94,7 @@ def test_a_missing_input_names_the_stage_that_makes_it_where_that_is_known():
 
 
 @pytest.mark.parametrize(
-    "read", [artifacts.read_json, artifacts.read_tensors, artifacts.read_tensors_as_arrays, artifacts.read_array, artifacts.read_arrays]
+    "read", [io.read_json, io.read_tensors, io.read_tensors_as_arrays, io.read_array, io.read_arrays]
 )
 def test_a_damaged_input_is_one_line(tmp_path, read):
     file = tmp_path / "file"

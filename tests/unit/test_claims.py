@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dualprior import claims, metrics
+from dualprior.evaluation import comparisons, image_metrics
 
 COUNT = 12
-INTERVAL = functools.partial(metrics.bootstrap_mean, resamples=500, confidence=0.95, seed=0)
+INTERVAL = functools.partial(image_metrics.bootstrap_mean, resamples=500, confidence=0.95, seed=0)
 BASE = np.linspace(24, 34, COUNT)  # dB, the images differ far more than the methods
 WOBBLE = 0.05 * np.cos(np.arange(COUNT))
 
@@ -25,7 +25,7 @@ def rows(task="sr4", seconds=0.2, ssim=0.8, **psnr):
             shift = WOBBLE[i] if method == "hybrid" else 0.0
             similar = ssim + (0.03 if method == "hybrid" else 0.0)
             table.append((f"i{i}", task, method, 0, BASE[i] + gain + shift, similar, cost, 1, 1))
-    return pd.DataFrame(table, columns=list(metrics.ROW_COLUMNS))
+    return pd.DataFrame(table, columns=list(image_metrics.ROW_COLUMNS))
 
 
 def judge(table, denoising=False):

@@ -4,10 +4,10 @@ import copy
 from pathlib import Path
 
 import pytest
+from dualprior.common.config import Config, check_params, load_config, load_params, read_yaml
+from studies.stopping.params import StoppingStudy
 
-from dualprior.config import Config, check_params, load_config, load_params, read_yaml
-from dualprior.errors import UserError
-from dualprior.settings.stopping_study import StoppingStudy
+from dualprior.common.errors import UserError
 
 PROJECT = Path(__file__).parents[2]
 STOPPING = "studies/stopping"

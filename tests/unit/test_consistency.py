@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from dualprior.consistency import none, proximal
-from dualprior.operators import BlockAverage, GaussianBlur, Identity, Mask
+from dualprior.degradation.data_consistency import none, proximal
+from dualprior.degradation.operators import BlockAverage, GaussianBlur, Identity, Mask
 
 SIZE = (8, 8)
 MASK = (torch.rand(2, 1, *SIZE, generator=torch.Generator().manual_seed(5)) < 0.5).double()

@@ -3,7 +3,7 @@
 import pytest
 
 from dualprior import dag
-from dualprior.errors import UserError
+from dualprior.common.errors import UserError
 
 DVC_YAML = """\
 stages:

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dualprior import data
-from dualprior.data import Photograph
-from dualprior.errors import UserError
-from dualprior.images import read_photograph
+from dualprior.common.errors import UserError
+from dualprior.data import crops as data
+from dualprior.data.crops import Photograph
+from dualprior.data.pixels import read_photograph
 
 
 def noise(height, width, seed=0):

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from dualprior import artifacts
-from dualprior.errors import UserError
-from dualprior.operators import GaussianBlur
-from dualprior.paths import Paths
-from dualprior.settings.tasks import Task
-from dualprior.stages import degrade
+from dualprior.common import io
+from dualprior.common.errors import UserError
+from dualprior.common.params import Task
+from dualprior.common.paths import Paths
+from dualprior.degradation.operators import GaussianBlur
+from dualprior.pipeline import degrade
 
 TASKS = {
     "denoise": Task(operator="identity", noise=25),
@@ -76,11 +76,11 @@ def test_blurred_measurement_is_blur_plus_noise():
 def prepared(tmp_path):
     """Random validation and test images with a manifest whose rows are out of order."""
     paths, rng = Paths(tmp_path), np.random.default_rng(0)
-    artifacts.write_array(paths.val, rng.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8))
-    artifacts.write_array(paths.test, rng.integers(0, 256, (3, 32, 32, 3), dtype=np.uint8))
+    io.write_array(paths.val, rng.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8))
+    io.write_array(paths.test, rng.integers(0, 256, (3, 32, 32, 3), dtype=np.uint8))
     rows = [("val", 1), ("val", 0), ("test", 2), ("test", 0), ("test", 1), ("train", 0)]
     table = pd.DataFrame([{"split": s, "index": i, "image": f"{s}_x_{i:02d}"} for s, i in rows])
-    artifacts.write_table(paths.manifest, table)
+    io.write_table(paths.manifest, table)
     return paths
 
 
@@ -91,13 +91,13 @@ def config(name):
 @pytest.mark.parametrize(("name", "size"), [("denoise", 32), ("sr4", 8)])
 def test_stage_writes_both_splits(prepared, name, size):
     degrade.run(config(name), prepared, name)
-    tensors = artifacts.read_tensors(prepared.measurement(name))
+    tensors = io.read_tensors(prepared.measurement(name))
     assert {key: tuple(t.shape) for key, t in tensors.items()} == {"val_y": (2, 3, size, size), "test_y": (3, 3, size, size)}
 
 
 def test_stage_writes_masks_and_matches_images_to_their_ids(prepared):
     degrade.run(config("inpaint_box"), prepared, "inpaint_box")
-    tensors = artifacts.read_tensors(prepared.measurement("inpaint_box"))
+    tensors = io.read_tensors(prepared.measurement("inpaint_box"))
     x = torch.zeros(3, 3, 32, 32)
     _, mask = degrade.measure(x, TASKS["inpaint_box"], 0, "inpaint_box", ["test_x_00", "test_x_01", "test_x_02"])
     assert torch.equal(tensors["test_mask"], mask)

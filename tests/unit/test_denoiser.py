@@ -5,7 +5,7 @@ import tiny
 import torch
 from torch import nn
 
-from dualprior.denoiser import PREDICTIONS, Denoiser
+from dualprior.diffusion.denoiser import PREDICTIONS, Denoiser
 
 SIGMAS = torch.tensor([0.01, 0.3, 1.0, 20.0], dtype=torch.float64)
 

@@ -6,8 +6,8 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from dualprior import device
-from dualprior.errors import UserError
+from dualprior.common import device
+from dualprior.common.errors import UserError
 
 
 def test_the_environment_names_the_device(monkeypatch):

@@ -8,17 +8,16 @@ from typing import get_args
 import pytest
 import tiny
 import torch
+from dualprior.common.config import load_params
 from pydantic import ValidationError
 
-from dualprior import dip
-from dualprior.config import load_params
-from dualprior.errors import UserError
-from dualprior.operators import BlockAverage, Identity, Mask
-from dualprior.seeding import ImageNoise, generator
-from dualprior.settings.dip import DIPNetwork
-from dualprior.settings.tasks import OperatorName
-from dualprior.stages import fit_dip
-from dualprior.witness import coupled_pair
+from dualprior.common.errors import UserError
+from dualprior.common.params import DIPNetwork, OperatorName
+from dualprior.common.seeding import ImageNoise, generator
+from dualprior.degradation.operators import BlockAverage, Identity, Mask
+from dualprior.dip import fit as dip
+from dualprior.dip.risk import recorrupted_split
+from dualprior.pipeline import fit_dip
 
 NAMES = ["a", "b", "c"]
 CPU = torch.device("cpu")
@@ -88,12 +87,12 @@ def test_an_operator_has_the_network_named_for_it():
 @pytest.mark.parametrize(("task", "waits"), [("sr4", True), ("denoise50", False)])
 def test_exact_data_are_not_judged_before_the_least_step(task, waits):
     """Noisy data are: what is fitted late there is noise."""
-    seen, settings = tiny.problem(task, 2).seen, tiny.params().dip.model_copy(update={"steps": 8, "judge_every": 2, "least_step": 6})
-    judges = coupled_pair(seen.op, seen.y, seen.sigma_y, 0.5, ImageNoise(0, "witness", seen.names))
+    measured, settings = tiny.problem(task, 2).measured, tiny.params().dip.model_copy(update={"steps": 8, "judge_every": 2, "least_step": 6})
+    risk = recorrupted_split(measured.op, measured.y, measured.sigma_y, 0.5, ImageNoise(0, "witness", measured.names))
     recipe = dip.Recipe.of(settings.recipe("block_average"))
-    result = fit_dip.fit(seen, judges, settings, recipe, [8])
+    result = fit_dip.fit(measured, risk, settings, recipe, [8])
     assert sorted({row["step"] for row in result.trace}) == ([6, 8] if waits else [2, 4, 6, 8])
-    assert not waits or result.pick.step.min() >= 6
+    assert not waits or result.stop.step.min() >= 6
 
 
 def test_fitting_never_imports_torchs_compiler():
@@ -284,7 +283,7 @@ def test_an_input_scale_of_one_changes_nothing():
 
 
 def test_an_input_scale_is_that_of_every_image():
-    """Twice the jitter for one image is the fit with twice the jitter, none for another the fit without."""
+    """Twice the jitter for one image is the fit with paired_index the jitter, none for another the fit without."""
     op, y = measurement("identity")
     scaled = fit(NAMES, op, y, input_scale=lambda step: torch.tensor([1.0, 2.0, 0.0]))[-1].average
     alone = [fit(NAMES, op, y, input_noise=noise)[-1].average[i] for i, noise in enumerate((0.03, 0.06, 0.0))]

@@ -4,15 +4,15 @@ import pytest
 import tiny
 import torch
 
-from dualprior import dip
-from dualprior.errors import UserError
-from dualprior.nets.decoder import DeepDecoder
-from dualprior.nets.hourglass import HourglassNet
-from dualprior.operators import Identity
-from dualprior.seeding import generator
+from dualprior.common.errors import UserError
+from dualprior.common.seeding import generator
+from dualprior.degradation.operators import Identity
+from dualprior.dip import fit as dip
+from dualprior.dip.networks.decoder import DeepDecoder
+from dualprior.dip.networks.unet import PlainUNet
 
 NAMES = ["a", "b", "c"]
-NETWORKS = {"decoder": DeepDecoder, "hourglass": HourglassNet}
+NETWORKS = {"decoder": DeepDecoder, "hourglass": PlainUNet}
 
 
 def build(kind, names, channels=(6, 5)):

@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from dualprior.common.config import Config, load_params
 
-from dualprior import artifacts, fidelity, metrics
-from dualprior.config import Config, load_params
-from dualprior.errors import UserError
-from dualprior.images import to_01, to_unit
-from dualprior.paths import Paths
-from dualprior.stages import evaluate, evaluate_generation, summarise
+from dualprior.common import io
+from dualprior.common.errors import UserError
+from dualprior.common.paths import Paths
+from dualprior.data.pixels import to_01, to_unit
+from dualprior.evaluation import generation_metrics, image_metrics
+from dualprior.pipeline import evaluate, evaluate_generation, summarise
 
 COUNT, SIDE = 5, 16
 DEFAULT = load_params(Path(__file__).parents[2] / "params.yaml")
@@ -39,9 +40,9 @@ def paths(tmp_path) -> Paths:
     paths = Paths(tmp_path)
     rng = np.random.default_rng(0)
     test = rng.integers(60, 200, (COUNT, SIDE, SIDE, 3), dtype=np.uint8)
-    artifacts.write_array(paths.test, test)
+    io.write_array(paths.test, test)
     manifest = {"split": ["train", *["test"] * COUNT], "index": [0, *range(COUNT)], "image": ["t", *"abcde"]}
-    artifacts.write_table(paths.manifest, pd.DataFrame(manifest)[::-1])
+    io.write_table(paths.manifest, pd.DataFrame(manifest)[::-1])
     for task in TASKS:
         write_task(paths, task, to_unit(test))
     return paths
@@ -55,29 +56,29 @@ def write_task(paths, task, x):
     tensors = {"test_snapshots": snapshots.half(), "val_snapshots": snapshots.half(), "test_stopped": stopped.half()}
     own = {"stop_step": [7, 8, 9, 11, 33], "decided_step": [17, 18, 19, 21, 43]}
     info = {"steps": steps, "seconds_per_step": 0.01, "test": own}
-    artifacts.write_tensors(paths.dip(task), tensors)
-    artifacts.write_json(paths.dip_info(task), info)
+    io.write_tensors(paths.dip(task), tensors)
+    io.write_json(paths.dip_info(task), info)
     trace = pd.DataFrame([(s, i, t) for s in ("val", "test") for i in range(COUNT) for t in range(1, 81)])
     trace.columns = ["split", "image", "step"]
-    artifacts.write_table(paths.dip_trace(task), trace.assign(loss=1 / trace["step"], error_estimate=2 / trace["step"]))
+    io.write_table(paths.dip_trace(task), trace.assign(loss=1 / trace["step"], error_estimate=2 / trace["step"]))
     restored = {m: noisy(x, level, seed=9)[: 3 if m == "ddpm_1000" else None] for m, level in LEVELS.items()}
     costs = {m: {"label": m, "seconds": 0.5, "nfe": 4, "iterations": 0} for m in LEVELS}
     costs["ddpm_1000"] |= {"seconds": 15.0, "nfe": 80}  # in a smaller batch; at the others' rate 10 s
     costs["dip_stopped"]["iterations"] = [20] * COUNT
-    artifacts.write_tensors(paths.restored(task), restored)
-    artifacts.write_json(paths.restored_info(task), {"seed": 3, "methods": costs, "choices": {}})
+    io.write_tensors(paths.restored(task), restored)
+    io.write_json(paths.restored_info(task), {"seed": 3, "methods": costs, "choices": {}})
 
 
 def test_evaluate_writes_one_row_per_image_and_method_with_right_numbers(paths):
     evaluate.run(config(evaluate), paths, "sr4")
     rows = pd.read_csv(paths.task_rows("sr4"))
-    assert list(rows.columns) == list(metrics.ROW_COLUMNS)
+    assert list(rows.columns) == list(image_metrics.ROW_COLUMNS)
     assert rows.groupby("method", sort=False).size().to_dict() == {
         **dict.fromkeys(["input", "one_step"], 5), "ddpm_1000": 3, **dict.fromkeys(list(LEVELS)[3:7], 5), "dip_oracle": 5,
         **dict.fromkeys(list(LEVELS)[7:], 5),
     }  # fmt: skip
     clean = to_01(to_unit(np.load(paths.test)))
-    hybrid = to_01(artifacts.read_tensors(paths.restored("sr4"))["hybrid"])
+    hybrid = to_01(io.read_tensors(paths.restored("sr4"))["hybrid"])
     expected = 10 * np.log10(1 / np.mean((clean - hybrid) ** 2, axis=(1, 2, 3)))
     found = rows[rows["method"] == "hybrid"]
     assert found["image"].tolist() == list("abcde")
@@ -101,9 +102,9 @@ def test_the_oracle_bounds_every_snapshot_and_the_stopped_image(paths):
     for task in TASKS:
         evaluate.run(config(evaluate), paths, task)
         oracle = pd.read_csv(paths.task_rows(task)).query("method == 'dip_oracle'")["psnr"].to_numpy()
-        fits = artifacts.read_tensors(paths.dip(task))
-        seen = [*fits["test_snapshots"], fits["test_stopped"]]
-        np.testing.assert_allclose(oracle, np.max([metrics.psnr(clean, to_01(x)) for x in seen], axis=0), atol=1e-3)
+        fits = io.read_tensors(paths.dip(task))
+        measured = [*fits["test_snapshots"], fits["test_stopped"]]
+        np.testing.assert_allclose(oracle, np.max([image_metrics.psnr(clean, to_01(x)) for x in seen], axis=0), atol=1e-3)
 
 
 def test_the_psnr_of_every_snapshot_is_written(paths):
@@ -111,14 +112,14 @@ def test_the_psnr_of_every_snapshot_is_written(paths):
     table = pd.read_csv(paths.dip_psnr("sr4"))
     assert list(table.columns) == ["image", "step", "psnr"]
     assert table.groupby("image")["step"].apply(list).to_dict() == {name: [10, 20, 40, 80] for name in "abcde"}
-    clean, snapshots = to_01(to_unit(np.load(paths.test))), artifacts.read_tensors(paths.dip("sr4"))["test_snapshots"]
-    np.testing.assert_allclose(table.query("step == 20")["psnr"], metrics.psnr(clean, to_01(snapshots[1])), atol=1e-3)
+    clean, snapshots = to_01(to_unit(np.load(paths.test))), io.read_tensors(paths.dip("sr4"))["test_snapshots"]
+    np.testing.assert_allclose(table.query("step == 20")["psnr"], image_metrics.psnr(clean, to_01(snapshots[1])), atol=1e-3)
 
 
 def test_pixels_that_are_not_numbers_are_a_user_error(paths):
-    tensors = artifacts.read_tensors(paths.restored("sr4"))
+    tensors = io.read_tensors(paths.restored("sr4"))
     tensors["hybrid"][0, 0, 0, 0] = float("nan")
-    artifacts.write_tensors(paths.restored("sr4"), tensors)
+    io.write_tensors(paths.restored("sr4"), tensors)
     with pytest.raises(UserError, match="method hybrid has pixels that are not numbers"):
         evaluate.run(config(evaluate), paths, "sr4")
 
@@ -127,7 +128,7 @@ def test_summarise_gathers_all_tasks_and_judges_the_claims(paths):
     for task in TASKS:
         evaluate.run(config(evaluate), paths, task)
     swept = pd.DataFrame({"task": "sr4", "split": "test", "series": "restart", "value": [1.0, 2.0], "psnr": 27.0, "near_best": [0.75, 1.0]})
-    artifacts.write_table(paths.ablation("start_scale", "csv"), swept)
+    io.write_table(paths.ablation("start_scale", "csv"), swept)
     summarise.run(config(summarise), paths)
     summary = json.loads(paths.summary.read_text())
     assert list(summary) == list(TASKS)
@@ -152,16 +153,16 @@ def test_summarise_gathers_all_tasks_and_judges_the_claims(paths):
 def write_generation(paths, side=16):
     rng = np.random.default_rng(1)
     train = rng.integers(0, 256, (300, 16, 16, 3), dtype=np.uint8)
-    artifacts.write_array(paths.train, train)
-    artifacts.write_array(paths.val, rng.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8))
+    io.write_array(paths.train, train)
+    io.write_array(paths.val, rng.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8))
     flat = np.repeat(rng.integers(0, 256, (24, 1, 1, 3), dtype=np.uint8), side, axis=1).repeat(side, axis=2)
     samples = {"ddim_10": flat, "ddim_25": rng.integers(0, 256, (24, side, side, 3), dtype=np.uint8)}
     if side == 16:
         samples["ddpm_10"] = train[:24]
-    artifacts.write_arrays(paths.generated, samples)
+    io.write_arrays(paths.generated, samples)
     keys = {name: name.split("_") for name in samples}
     info = {name: {"sampler": sampler, "calls": int(calls), "seconds": 0.1} for name, (sampler, calls) in keys.items()}
-    artifacts.write_json(paths.generated_info, info)
+    io.write_json(paths.generated_info, info)
 
 
 def test_generation_report_names_its_extractor_ranks_samples_and_finds_copies(paths, monkeypatch):
@@ -189,7 +190,7 @@ def test_samples_larger_than_the_patches_are_compared_by_their_middle(paths, mon
 
 def test_tiles_cover_the_image_without_overlap():
     image = np.arange(2 * 5 * 6 * 3, dtype=np.int64).reshape(2, 5, 6, 3)
-    tiles = fidelity.tiles(image, 2)
+    tiles = generation_metrics.tiles(image, 2)
     assert tiles.shape == (12, 2, 2, 3)
     np.testing.assert_array_equal(tiles[4], image[0, 2:4, 2:4])
     np.testing.assert_array_equal(tiles[6], image[1, 0:2, 0:2])

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from dualprior import experiments
-from dualprior.errors import UserError
+from dualprior.common.errors import UserError
 
 
 def revision(name: str | None, weight: float, psnr: float | None, **more) -> dict:

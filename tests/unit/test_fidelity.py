@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from skimage import data, filters
 
-from dualprior import fidelity
-from dualprior.errors import UserError
+from dualprior.common.errors import UserError
+from dualprior.evaluation import generation_metrics
 
 COUNT, SIDE = 96, 32
 
@@ -57,7 +57,7 @@ def scramble_phase(images):
 
 @pytest.fixture(scope="module")
 def read():
-    return fidelity.FeatureReader(fidelity.make_extractor("patch-features"))
+    return generation_metrics.FeatureReader(generation_metrics.make_extractor("patch-features"))
 
 
 @pytest.fixture(scope="module")
@@ -80,17 +80,17 @@ DAMAGES = pytest.mark.parametrize(
 @DAMAGES
 def test_distances_grow_with_the_damage_done_to_the_same_photographs(read, real, damage, levels):
     """The disturbance test of Heusel et al. 2017, Fig. 3."""
-    found = [fidelity.distances(read(images), read(real)) for images in [real, *(damage(real, s) for s in levels)]]
+    found = [generation_metrics.distances(read(images), read(real)) for images in [real, *(damage(real, s) for s in levels)]]
     assert strictly_growing([numbers["frechet"] for numbers in found])
     assert strictly_growing([numbers["kernel"] for numbers in found])
 
 
 @DAMAGES
 def test_distances_grow_with_the_damage_done_to_other_crops(read, real, others, damage, levels):
-    found = [fidelity.distances(read(damage(others, level)), read(real)) for level in levels]
+    found = [generation_metrics.distances(read(damage(others, level)), read(real)) for level in levels]
     assert strictly_growing([numbers["frechet"] for numbers in found])
     assert strictly_growing([numbers["kernel"] for numbers in found])
-    assert found[-1]["frechet"] > 2 * fidelity.distances(read(others), read(real))["frechet"]
+    assert found[-1]["frechet"] > 2 * generation_metrics.distances(read(others), read(real))["frechet"]
 
 
 def strictly_growing(values):
@@ -98,19 +98,19 @@ def strictly_growing(values):
 
 
 def test_lost_structure_shows_even_where_the_power_spectrum_is_right(read, real, others):
-    floor = fidelity.distances(read(others), read(real))["frechet"]
-    assert fidelity.distances(read(scramble_phase(others)), read(real))["frechet"] > 3 * floor
+    floor = generation_metrics.distances(read(others), read(real))["frechet"]
+    assert generation_metrics.distances(read(scramble_phase(others)), read(real))["frechet"] > 3 * floor
 
 
 def test_features_do_not_depend_on_batch_mates_or_on_the_random_state(read, real):
     torch.manual_seed(5)
-    again = fidelity.FeatureReader(fidelity.make_extractor("patch-features"))
+    again = generation_metrics.FeatureReader(generation_metrics.make_extractor("patch-features"))
     torch.testing.assert_close(again(real[7:8]), read(real)[7:8], rtol=1e-5, atol=1e-5)
     assert torch.equal(again(real), read(real))
 
 
 def test_a_set_against_itself(read, real):
-    found = fidelity.distances(read(real), read(real))
+    found = generation_metrics.distances(read(real), read(real))
     assert found["frechet"] == pytest.approx(0, abs=1e-3)
     assert (found["precision"], found["recall"]) == (1, 1)
 
@@ -123,39 +123,39 @@ def test_any_image_size_from_8_pixels_gives_60_finite_features(read, side):
 
 
 def test_filters_are_orthonormal_and_blind_to_a_constant():
-    filters_ = fidelity.PatchFeatures("patch-features", ["60"]).filters.flatten(1)
+    filters_ = generation_metrics.PatchFeatures("patch-features", ["60"]).filters.flatten(1)
     torch.testing.assert_close(filters_ @ filters_.T, torch.eye(8), atol=1e-6, rtol=0)
     torch.testing.assert_close(filters_.sum(1), torch.zeros(8), atol=1e-6, rtol=0)
 
 
 def test_too_few_images_are_a_user_error(read, real):
     with pytest.raises(UserError, match="3 images are too few"):
-        fidelity.distances(read(real[:3]), read(real))
+        generation_metrics.distances(read(real[:3]), read(real))
 
 
 def test_copies_are_found_and_fresh_crops_are_not(real):
     train = np.concatenate([real, crops(300, seed=2)])
     fresh = crops(24, seed=3)
-    assert fidelity.copy_ratio(real[:24], train) < 0.01
-    assert fidelity.copy_ratio(fresh, train) > 0.3
-    assert fidelity.copy_ratio(blur(fresh, 2), train) > 0.3  # low contrast is no copying
+    assert generation_metrics.copy_ratio(real[:24], train) < 0.01
+    assert generation_metrics.copy_ratio(fresh, train) > 0.3
+    assert generation_metrics.copy_ratio(blur(fresh, 2), train) > 0.3  # low contrast is no copying
 
 
 def test_only_the_2048_features_are_called_fid():
-    assert fidelity.Extractor("inception-v3-compat", "2048", "Inception-2048").distance_name == "FID"
-    assert fidelity.Extractor("inception-v3-compat", "768", "Inception-768").distance_name == "Fréchet distance, Inception-768"
-    ours = fidelity.make_extractor("patch-features")
+    assert generation_metrics.Extractor("inception-v3-compat", "2048", "Inception-2048").distance_name == "FID"
+    assert generation_metrics.Extractor("inception-v3-compat", "768", "Inception-768").distance_name == "Fréchet distance, Inception-768"
+    ours = generation_metrics.make_extractor("patch-features")
     assert (ours.distance_name, ours.key) == ("Fréchet distance, patch-features", "patch_features")
 
 
 def test_unknown_extractor_is_a_user_error():
     with pytest.raises(UserError, match="evaluate.extractor='resnet'"):
-        fidelity.make_extractor("resnet")
+        generation_metrics.make_extractor("resnet")
 
 
 def test_missing_weights_file_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match="inception_weights=.*none.pth does not exist"):
-        fidelity.make_extractor("inception", str(tmp_path / "none.pth"))
+        generation_metrics.make_extractor("inception", str(tmp_path / "none.pth"))
 
 
 @pytest.mark.parametrize("content", [b"not weights", b""])
@@ -163,7 +163,7 @@ def test_broken_weights_file_is_a_user_error(tmp_path, content):
     path = tmp_path / "broken.pth"
     path.write_bytes(content)
     with pytest.raises(UserError, match="is no Inception") as caught:
-        fidelity.make_extractor("inception", str(path))
+        generation_metrics.make_extractor("inception", str(path))
     assert "\n" not in str(caught.value)
 
 
@@ -171,17 +171,17 @@ def test_weights_of_another_network_are_a_user_error(tmp_path):
     path = tmp_path / "other.pth"
     torch.save({"conv.weight": torch.ones(1)}, path)
     with pytest.raises(UserError, match="Mixed_7c"):
-        fidelity.make_extractor("inception", str(path))
+        generation_metrics.make_extractor("inception", str(path))
 
 
 def test_the_layer_follows_from_what_the_file_holds(tmp_path):
     path = tmp_path / "some.pth"
     state = {f"{block}.branch1x1.conv.weight": torch.ones(1) for block in ("Mixed_6e", "Mixed_7c")}
     torch.save(state, path)
-    assert fidelity.make_extractor("inception", str(path)).layer == "2048"
+    assert generation_metrics.make_extractor("inception", str(path)).layer == "2048"
     state["Mixed_7c.branch1x1.conv.weight"] = torch.zeros(1)
     torch.save(state, path)
-    assert fidelity.make_extractor("inception", str(path)).title == "Inception-768"
+    assert generation_metrics.make_extractor("inception", str(path)).title == "Inception-768"
 
 
 def test_failed_download_is_a_user_error(monkeypatch):
@@ -190,4 +190,4 @@ def test_failed_download_is_a_user_error(monkeypatch):
 
     monkeypatch.setattr("torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", offline)
     with pytest.raises(UserError, match="could not be downloaded .no route to host."):
-        fidelity.FeatureReader(fidelity.make_extractor("inception"))
+        generation_metrics.FeatureReader(generation_metrics.make_extractor("inception"))

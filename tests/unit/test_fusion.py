@@ -6,9 +6,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from studies.theory.gaussian_theory import fusion_weight
 
-from dualprior.fusion import SMALLEST_WEIGHT, learn_weights, simplex_weights
-from dualprior.oracles import fusion_weight
+from dualprior.restoration.blending import SMALLEST_WEIGHT, learn_weights, simplex_weights
 
 A, B = 0.3, 0.4
 

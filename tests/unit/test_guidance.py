@@ -5,9 +5,9 @@ import math
 import pytest
 import tiny
 import torch
+from studies.stopping import regularisers as guidance
 
-from dualprior import guidance
-from dualprior.seeding import ImageNoise, generator
+from dualprior.common.seeding import ImageNoise, generator
 
 LEVEL = 0.3
 
@@ -52,11 +52,11 @@ def test_the_pull_is_the_weighted_distance_to_what_the_denoiser_makes_of_the_ave
     torch.testing.assert_close(guidance.denoiser_pull(denoise, 2.0, LEVEL, 1)(2, x, average), 2 * squared(x - target))
 
 
-@pytest.mark.parametrize("rectify", [None, lambda x0: 0.5 * x0])
-def test_the_pull_is_nothing_at_its_target(rectify):
+@pytest.mark.parametrize("data_consistency", [None, lambda x0: 0.5 * x0])
+def test_the_pull_is_nothing_at_its_target(data_consistency):
     x, denoise = tiny.images(2), tiny.denoiser()
-    target = denoise(x, LEVEL) if rectify is None else rectify(denoise(x, LEVEL))
-    assert guidance.denoiser_pull(denoise, 2.0, LEVEL, 1, rectify)(2, target, x).abs().max() < 1e-12
+    target = denoise(x, LEVEL) if data_consistency is None else data_consistency(denoise(x, LEVEL))
+    assert guidance.denoiser_pull(denoise, 2.0, LEVEL, 1, data_consistency)(2, target, x).abs().max() < 1e-12
 
 
 def test_the_pull_moves_the_output_towards_its_target_alone():

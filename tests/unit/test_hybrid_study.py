@@ -7,18 +7,17 @@ import pandas as pd
 import pytest
 import tiny
 import torch
+from dualprior.common.config import check_params
+from studies.hybrid import contract, patches, readings, report
+from studies.hybrid.crops import repeated
+from studies.hybrid.params import HybridStudy, Run
+from studies.hybrid.realism import FROM_CHEAP, FROM_DIP, FROM_NOISE, FULL_CHAINS
 
-from dualprior import metrics
-from dualprior.config import check_params
-from dualprior.errors import UserError
-from dualprior.problem import Estimate
-from dualprior.settings.hybrid_runs import Run
-from dualprior.settings.hybrid_study import HybridStudy
-from dualprior.studies.hybrid import contract, patches, readings, report
-from dualprior.studies.hybrid.crops import repeated
-from dualprior.studies.hybrid.realism import FROM_CHEAP, FROM_DIP, FROM_NOISE, FULL_CHAINS
+from dualprior.common.errors import UserError
+from dualprior.evaluation import image_metrics
+from dualprior.restoration.problem import Restoration
 
-INTERVAL = functools.partial(metrics.bootstrap_mean, resamples=300, confidence=0.95, seed=0)
+INTERVAL = functools.partial(image_metrics.bootstrap_mean, resamples=300, confidence=0.95, seed=0)
 RUNS = {
     "sr4": Run(task="sr4", prior="full", model="models/ddpm"),
     "weak-sr4": Run(task="sr4", prior="weak", model="models/hybrid/priors/weak/ddpm", images=4),
@@ -110,7 +109,7 @@ class Shrinking(torch.nn.Module):
 def test_one_step_of_a_gaussian_denoiser_passes_on_what_its_law_says(level):
     """x0 = x v / (v + sigma^2), v = 1 (SCIENCE: the Gaussian law's g), and the data here are as good as absent."""
     given = tiny.problem("denoise25", 2, denoise=Shrinking())
-    start = Estimate(torch.zeros(2, 3, tiny.SIDE, tiny.SIDE), error=torch.tensor([0.05, 3.0]))
+    start = Restoration(torch.zeros(2, 3, tiny.SIDE, tiny.SIDE), error=torch.tensor([0.05, 3.0]))
     (_, white), (_, smooth) = contract.changes(given, 0.05).items()
     for change in (white, smooth):
         torch.testing.assert_close(change.square().mean((1, 2, 3)).sqrt(), torch.full((2,), 0.05))
@@ -184,7 +183,7 @@ def test_a_compact_table_has_a_row_a_value_a_column_a_task_and_the_validation_ch
 
 
 def study(**changes) -> dict:
-    from dualprior.config import read_yaml
+    from dualprior.common.config import read_yaml
 
     return read_yaml(tiny.PROJECT / "studies/hybrid/params.yaml") | changes
 

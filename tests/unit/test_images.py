@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from dualprior.errors import UserError
-from dualprior.images import pixels_01, read_photograph, to_01, to_uint8, to_unit
+from dualprior.common.errors import UserError
+from dualprior.data.pixels import pixels_01, read_photograph, to_01, to_uint8, to_unit
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 GREY = RGB[..., 0]

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from studies.stopping.noise_annealing import Ladder, noised
 
-from dualprior.errors import UserError
-from dualprior.ladder import Ladder, noised
+from dualprior.common.errors import UserError
 
 TAUS = (0.5, 0.2, 0.0)
 

@@ -6,9 +6,9 @@ import pytest
 import tiny
 import torch
 
-from dualprior.leaks import PROTOCOLS, Given
-from dualprior.restorers import dip_stopped
-from dualprior.settings.audit import Audit
+from dualprior.common.params import Audit
+from dualprior.restoration.diffusion_methods import dip_stopped
+from dualprior.restoration.leaky_protocols import PROTOCOLS, Given
 
 SETTINGS = Audit(tasks=("denoise50",), steps=6, rungs=3, top=0.5, calls=3, gamma=1.0, restart_calls=2)
 LEAKING = [name for name, protocol in PROTOCOLS.items() if protocol.leaks]
@@ -46,15 +46,15 @@ def test_a_guide_is_followed_where_it_is_exact():
     exact = given("denoise50")
     exact = exact._replace(start=replace(exact.start, error=torch.full((2,), 1e-6)))
     x = PROTOCOLS["guide"].run(exact, True)
-    seen = exact.problem.seen
+    measured = exact.problem.measured
     levels = exact.problem.levels
-    rho = (seen.sigma_y / levels[0]) ** 2
-    torch.testing.assert_close(x, seen.op.prox(exact.clean, seen.y, rho), rtol=1e-3, atol=1e-3)
+    rho = (measured.sigma_y / levels[0]) ** 2
+    torch.testing.assert_close(x, measured.op.prox(exact.clean, measured.y, rho), rtol=1e-3, atol=1e-3)
 
 
 def test_the_targets_end_without_noise():
     """With many steps on the last rung the fit ends near the clean image, nearer than the measurement is."""
     long = given("denoise50", settings=SETTINGS.model_copy(update={"steps": 150}))
-    clean, y = long.clean, long.problem.seen.y
+    clean, y = long.clean, long.problem.measured.y
     error = (PROTOCOLS["noised_targets"].run(long, True) - clean).square().mean((1, 2, 3))
     assert (error < 0.25 * (y - clean).square().mean((1, 2, 3))).all()

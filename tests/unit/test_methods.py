@@ -8,11 +8,11 @@ import pytest
 import tiny
 import torch
 
-from dualprior.claims import CONTROLS
-from dualprior.methods import CHEAP_PARTS, DDPM_ALONE, PARTS, SOURCES, Method, catalogue
-from dualprior.problem import Estimate, first
-from dualprior.settings.ablate import Source
-from dualprior.stages.restore import choose
+from dualprior.common.params import Source
+from dualprior.evaluation.comparisons import CONTROLS
+from dualprior.pipeline.restore import choose
+from dualprior.restoration.problem import Restoration, first
+from dualprior.restoration.registry import CHEAP_PARTS, DDPM_ALONE, PARTS, SOURCES, Method, catalogue
 
 PARAMS = tiny.params()
 CLEAN = tiny.images(2)
@@ -97,8 +97,8 @@ def test_a_blend_is_on_validation_images_no_worse_than_its_best_part(finished, t
 @pytest.mark.parametrize("task", TASKS)
 def test_a_blend_expects_the_error_it_has_on_validation_images(finished, task):
     blend = finished[task]["blend"]
-    seen = (blend.x.clamp(-1, 1) - CLEAN).square().mean().sqrt()
-    torch.testing.assert_close(blend.error.square().mean().sqrt(), seen, rtol=1e-3, atol=0)
+    measured = (blend.x.clamp(-1, 1) - CLEAN).square().mean().sqrt()
+    torch.testing.assert_close(blend.error.square().mean().sqrt(), measured, rtol=1e-3, atol=0)
 
 
 def test_no_control_without_dip_builds_on_a_fit(finished):
@@ -150,7 +150,7 @@ def test_a_full_chain_is_tuned_and_no_longer_than_the_schedule():
 
 def test_denoising_takes_its_own_noise_level_in_one_step():
     problem = tiny.problem("denoise25", 2)
-    assert methods(problem)["one_step"].rounds == [{"start": ["input"], "level": [problem.seen.sigma_y]}]
+    assert methods(problem)["one_step"].rounds == [{"start": ["input"], "level": [problem.measured.sigma_y]}]
 
 
 def test_without_noise_no_data_weight_is_tried():
@@ -172,7 +172,7 @@ def test_a_choice_is_the_best_of_all_tried_round_after_round():
         tried.append((a, b))
         return problem(torch.full_like(clean, errors[a, b]))
 
-    best = choose(Method("made up", run, [{"a": [1, 2], "b": [5]}, {"b": [5, 6, 7]}]), Estimate, {}, clean)
+    best = choose(Method("made up", run, [{"a": [1, 2], "b": [5]}, {"b": [5, 6, 7]}]), Restoration, {}, clean)
     assert tried == [(1, 5), (2, 5), (2, 6), (2, 7)]
     assert best.setting == {"a": 2, "b": 6}
     assert math.isclose(float(best.x.mean()), 0.1, rel_tol=1e-6)

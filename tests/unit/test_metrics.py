@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 from scipy.ndimage import uniform_filter
 
-from dualprior import metrics
+from dualprior.evaluation import image_metrics
 
 
 @pytest.fixture
@@ -19,16 +19,16 @@ def images():
 def test_psnr_is_its_definition_per_image(images):
     clean, noisy = images
     expected = [10 * np.log10(1 / np.mean((a.astype(np.float64) - b) ** 2)) for a, b in zip(clean, noisy, strict=True)]
-    np.testing.assert_allclose(metrics.psnr(clean, noisy), expected, rtol=1e-5)
+    np.testing.assert_allclose(image_metrics.psnr(clean, noisy), expected, rtol=1e-5)
 
 
 def test_psnr_of_identical_images_is_finite(images):
-    assert metrics.psnr(images[0], images[0]).tolist() == [metrics.PSNR_CEILING] * 3
+    assert image_metrics.psnr(images[0], images[0]).tolist() == [image_metrics.PSNR_CEILING] * 3
 
 
 def test_images_of_different_counts_are_refused(images):
     with pytest.raises(ValueError, match="shorter"):
-        metrics.psnr(images[0], images[1][:2])
+        image_metrics.psnr(images[0], images[1][:2])
 
 
 def ssim_by_hand(a, b, window=7):
@@ -45,12 +45,12 @@ def ssim_by_hand(a, b, window=7):
 def test_ssim_is_its_definition_with_a_window_of_7_over_all_channels(images):
     clean, noisy = images
     expected = [ssim_by_hand(a, b) for a, b in zip(clean, noisy, strict=True)]
-    np.testing.assert_allclose(metrics.ssim(clean, noisy), expected, rtol=1e-4)
+    np.testing.assert_allclose(image_metrics.ssim(clean, noisy), expected, rtol=1e-4)
 
 
 def test_bootstrap_interval_agrees_with_scipy():
     values = np.random.default_rng(1).normal(3, 2, 40)
-    mean, low, high = metrics.bootstrap_mean(values, 20000, 0.9, seed=0)
+    mean, low, high = image_metrics.bootstrap_mean(values, 20000, 0.9, seed=0)
     settings = {"confidence_level": 0.9, "n_resamples": 20000, "method": "percentile", "rng": np.random.default_rng(7)}
     expected = scipy.stats.bootstrap((values,), np.mean, **settings).confidence_interval
     assert mean == pytest.approx(values.mean())
@@ -61,7 +61,7 @@ def test_an_interval_of_differences_is_that_of_the_paired_bootstrap():
     rng = np.random.default_rng(2)
     b = rng.normal(28, 5, 30)  # images differ by 5 dB, methods by 0.2 dB: only pairing shows it
     a = b + rng.normal(0.2, 0.1, 30)
-    mean, low, high = metrics.bootstrap_mean(a - b, 5000, 0.95, seed=0)
+    mean, low, high = image_metrics.bootstrap_mean(a - b, 5000, 0.95, seed=0)
     settings = {"paired": True, "vectorized": False, "n_resamples": 5000, "method": "percentile", "rng": np.random.default_rng(3)}
     expected = scipy.stats.bootstrap((a, b), lambda x, y: np.mean(x) - np.mean(y), **settings).confidence_interval
     assert 0 < low < mean < high < 0.3
@@ -70,14 +70,14 @@ def test_an_interval_of_differences_is_that_of_the_paired_bootstrap():
 
 def test_bootstrap_repeats_itself_under_one_seed():
     values = np.arange(10.0)
-    assert metrics.bootstrap_mean(values, 500, 0.95, 4) == metrics.bootstrap_mean(values, 500, 0.95, 4)
-    assert metrics.bootstrap_mean(values, 500, 0.95, 4) != metrics.bootstrap_mean(values, 500, 0.95, 5)
+    assert image_metrics.bootstrap_mean(values, 500, 0.95, 4) == image_metrics.bootstrap_mean(values, 500, 0.95, 4)
+    assert image_metrics.bootstrap_mean(values, 500, 0.95, 4) != image_metrics.bootstrap_mean(values, 500, 0.95, 5)
 
 
 def test_rows_have_the_published_columns_and_one_value_or_one_per_image(images):
     clean, noisy = images
     names = ["a", "b", "c"]
-    rows = metrics.image_rows("sr4", "m", names, clean, noisy, seed=0, seconds=0.5, nfe=3, iterations=[1, 2, 3])
+    rows = image_metrics.image_rows("sr4", "m", names, clean, noisy, seed=0, seconds=0.5, nfe=3, iterations=[1, 2, 3])
     assert list(rows.columns) == ["image", "task", "method", "seed", "psnr", "ssim", "seconds", "nfe", "iterations"]
     assert rows["iterations"].tolist() == [1, 2, 3]
     assert rows["seconds"].tolist() == [0.5] * 3
@@ -94,7 +94,7 @@ def test_summary_counts_images_not_seeds_and_keeps_the_order_of_methods():
         ],
         columns=columns,
     )
-    summary = metrics.summarise(rows, 200, 0.95, seed=0)
+    summary = image_metrics.summarise(rows, 200, 0.95, seed=0)
     assert list(summary) == ["z", "few"]
     assert summary["z"]["n"] == 2
     assert summary["z"]["psnr"] == 26.0  # mean of image means 21 and 31

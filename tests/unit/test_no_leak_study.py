@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 import tiny_study
 import torch
+from studies.stopping import claims, fit, guide, judge, measure, report, stop
+from studies.stopping.readings import HEADINGS
 from tiny_study import EVERY, FITS, PARAMS, SIDE, STEPS
 
-from dualprior import artifacts
-from dualprior.images import to_unit
-from dualprior.paths import Paths
-from dualprior.studies.stopping import claims, fit, guide, judge, measure, report, stop
-from dualprior.studies.stopping.readings import HEADINGS
+from dualprior.common import io
+from dualprior.common.paths import Paths
+from dualprior.data.pixels import to_unit
 
 COUNT = {"val": PARAMS.images.val, "test": PARAMS.images.test * PARAMS.images.seeds}
 PAIR, WHOLE = {"first", "second", "pair_output"}, {"whole", "whole_output", "whole_loss"}
@@ -50,11 +50,11 @@ def judged(stopped) -> Paths:
 
 
 def table(paths: Paths, name: str) -> pd.DataFrame:
-    return artifacts.read_table(paths.study_table(name))
+    return io.read_table(paths.study_table(name))
 
 
 def rules(paths: Paths, name: str, split: str = "test") -> set[str]:
-    picks = artifacts.read_table(paths.stopping_picks)
+    picks = io.read_table(paths.stopping_picks)
     return {rule.partition("@")[0] for rule in picks[(picks["fit"] == name) & (picks["split"] == split)]["rule"]}
 
 
@@ -64,12 +64,12 @@ def rules(paths: Paths, name: str, split: str = "test") -> set[str]:
 def test_what_is_measured_is_not_the_clean_image_but_where_it_leaks(stopped):
     clean = to_unit(tiny_study.clean("test")).repeat(PARAMS.images.seeds, 1, 1, 1)
     for problem in ("gaussian25", "poisson30", "impulses15", "clean"):
-        y = artifacts.read_tensors(stopped.stopping_measured(problem))["test_y"]
+        y = io.read_tensors(stopped.stopping_measured(problem))["test_y"]
         assert torch.equal(y, clean) == (problem == "clean")
 
 
 def test_every_seed_of_a_crop_is_measured_anew(stopped):
-    y = artifacts.read_tensors(stopped.stopping_measured("gaussian25"))["test_y"]
+    y = io.read_tensors(stopped.stopping_measured("gaussian25"))["test_y"]
     assert len(y) == COUNT["test"]
     error = (y - to_unit(tiny_study.clean("test")).repeat(PARAMS.images.seeds, 1, 1, 1)).flatten(1)
     assert (error.std(dim=1) - PARAMS.problems["gaussian25"].sigma_y).abs().max() < 0.01
@@ -90,34 +90,34 @@ def test_every_seed_of_a_crop_is_measured_anew(stopped):
     ],
 )
 def test_a_fit_without_clean_images_keeps_what_its_entry_asks_for(stopped, name, streams):
-    tensors = artifacts.read_tensors(stopped.stopping_fits(name) / "iterates.safetensors")
+    tensors = io.read_tensors(stopped.stopping_fits(name) / "iterates.safetensors")
     assert set(tensors) == {f"{split}_{stream}" for split in COUNT for stream in streams}
 
 
 @pytest.mark.parametrize("name", FITS)
 def test_every_kept_iterate_is_an_image_of_its_step(stopped, name):
-    info = artifacts.read_json(stopped.stopping_fits(name) / "info.json")
+    info = io.read_json(stopped.stopping_fits(name) / "info.json")
     assert info["steps"] == list(range(EVERY, STEPS + 1, EVERY))
-    for stream, kept in artifacts.read_tensors(stopped.stopping_fits(name) / "iterates.safetensors").items():
+    for stream, kept in io.read_tensors(stopped.stopping_fits(name) / "iterates.safetensors").items():
         shape = (len(info["steps"]), COUNT[stream.partition("_")[0]])
         assert kept.shape == (shape if stream.endswith("loss") else (*shape, 3, SIDE, SIDE))
         assert torch.isfinite(kept).all()
 
 
 def test_two_fits_to_all_of_y_differ_by_their_networks_only(stopped):
-    kept = artifacts.read_tensors(stopped.stopping_fits("clean_twins") / "iterates.safetensors")
+    kept = io.read_tensors(stopped.stopping_fits("clean_twins") / "iterates.safetensors")
     assert torch.allclose(kept["test_first"], kept["test_whole"], atol=2e-3)
     assert not torch.allclose(kept["test_first"], kept["test_second"], atol=0.1)
 
 
 @pytest.mark.parametrize("name", [name for name, each in FITS.items() if each.get("ladder", "none") == "none"])
 def test_a_fit_without_a_ladder_has_no_rungs(stopped, name):
-    assert artifacts.read_json(stopped.stopping_fits(name) / "info.json")["rungs"] == []
+    assert io.read_json(stopped.stopping_fits(name) / "info.json")["rungs"] == []
 
 
 @pytest.mark.parametrize("name", ["literal", "clean"])
 def test_the_literal_ladder_stays_equally_long_on_every_rung(stopped, name):
-    rows = pd.DataFrame(artifacts.read_json(stopped.stopping_fits(name) / "info.json")["rungs"])
+    rows = pd.DataFrame(io.read_json(stopped.stopping_fits(name) / "info.json")["rungs"])
     each = rows[rows["split"] == "test"].groupby("name")
     assert each.ngroups == COUNT["test"]
     for _, descent in each:
@@ -131,8 +131,8 @@ def test_the_literal_ladder_stays_equally_long_on_every_rung(stopped, name):
 
 
 def test_guiding_without_clean_test_images_tries_every_weight_of_every_term(stopped):
-    info = artifacts.read_json(stopped.stopping_guided("gaussian25") / "info.json")
-    images = artifacts.read_tensors(stopped.stopping_guided("gaussian25") / "images.safetensors")
+    info = io.read_json(stopped.stopping_guided("gaussian25") / "info.json")
+    images = io.read_tensors(stopped.stopping_guided("gaussian25") / "images.safetensors")
     assert list(info) == list(PARAMS.guide.weights)
     for term, about in info.items():
         assert images[term].shape == (COUNT["test"], 3, SIDE, SIDE)
@@ -141,7 +141,7 @@ def test_guiding_without_clean_test_images_tries_every_weight_of_every_term(stop
 
 
 def test_the_weight_that_is_used_is_the_best_on_validation_images(stopped):
-    for about in artifacts.read_json(stopped.stopping_guided("gaussian25") / "info.json").values():
+    for about in io.read_json(stopped.stopping_guided("gaussian25") / "info.json").values():
         assert about["val_psnr"][str(about["weight"])] == max(about["val_psnr"].values())
 
 
@@ -158,7 +158,7 @@ ON_PAIR = {"last_pair", "es_wmv_pair"}
         ("poisson", {"split", "one_split"} | BLIND | ON_PAIR),
         ("impulses", {"split", "one_split", "discrepancy"} | BLIND | ON_PAIR),
         ("sr4", {"split"} | BLIND | ON_PAIR),
-        ("twins", ON_PAIR),
+        ("paired_names", ON_PAIR),
         ("held_out", {"held_out"} | ON_PAIR),
         ("level", {"split", "one_split"} | ON_PAIR),
         ("target", {"split", "one_split"} | ON_PAIR),
@@ -177,7 +177,7 @@ def test_validation_fits_are_stopped_only_by_rules_that_have_a_setting(stopped):
 
 
 def test_every_rule_stops_every_measurement_once_at_a_kept_step(stopped):
-    picks = artifacts.read_table(stopped.stopping_picks)
+    picks = io.read_table(stopped.stopping_picks)
     for (_, split, _), names in picks.groupby(["fit", "split", "rule"])["name"]:
         assert len(names) == names.nunique() == COUNT[split]
     assert set(picks["step"]) <= set(range(EVERY, STEPS + 1, EVERY))
@@ -185,20 +185,20 @@ def test_every_rule_stops_every_measurement_once_at_a_kept_step(stopped):
 
 
 def test_a_rule_with_a_setting_is_tried_with_each(stopped):
-    picks = artifacts.read_table(stopped.stopping_picks)
+    picks = io.read_table(stopped.stopping_picks)
     tried = {rule for rule in picks[picks["fit"] == "plain"]["rule"] if rule.startswith(("split", "es_wmv_tuned"))}
     assert tried == {"split", "split@5", "split@10", "split@20", "es_wmv_tuned@10", "es_wmv_tuned@20"}
 
 
 def test_what_a_rule_costs_is_held_against_the_fits_it_needs(stopped):
-    costs = artifacts.read_table(stopped.stopping_costs)
+    costs = io.read_table(stopped.stopping_costs)
     assert (costs["overhead"] > 0).all()
     fits = costs.groupby("rule")["fits"].unique().map(list).to_dict()
     assert (fits["split"], fits["sure"], fits["last_pair"], fits["one_split"], fits["last"]) == ([2], [2], [2], [1], [1])
 
 
 def test_rules_of_a_pair_and_sure_say_what_they_estimated_at_every_step(stopped):
-    told = artifacts.read_table(stopped.stopping_estimates)
+    told = io.read_table(stopped.stopping_estimates)
     assert set(told["rule"]) == {"split", "one_split", "held_out", "sure"}
     assert (told.groupby(["fit", "rule", "name"])["step"].apply(list).map(tuple) == (5, 10, 15, 20)).all()
 
@@ -209,7 +209,7 @@ def test_rules_of_a_pair_and_sure_say_what_they_estimated_at_every_step(stopped)
 def test_a_row_holds_the_psnr_of_its_step_and_the_peak_of_its_fit(judged):
     rows = table(judged, "rows")
     row = rows[(rows["fit"] == "plain") & (rows["rule"] == "es_emv")].iloc[-1]
-    kept = artifacts.read_tensors(judged.stopping_fits("plain") / "iterates.safetensors")["test_whole"].float()
+    kept = io.read_tensors(judged.stopping_fits("plain") / "iterates.safetensors")["test_whole"].float()
     clean = to_unit(tiny_study.clean("test"))
     errors = [float((image.clamp(-1, 1) - clean[1]).square().mean()) / 4 for image in kept[:, COUNT["test"] - 1]]
     psnr = -10 * np.log10(errors)
@@ -243,8 +243,8 @@ def test_a_leaking_problem_is_marked_in_the_rows(judged):
 
 
 def test_a_leaking_problem_is_in_no_claim_and_no_table_that_ranks(judged):
-    assert "clean" not in artifacts.read_text(judged.claims)
-    assert "clean" not in artifacts.read_text(judged.summary)
+    assert "clean" not in io.read_text(judged.claims)
+    assert "clean" not in io.read_text(judged.summary)
     for name in set(HEADINGS) - {"rungs"}:
         columns = table(judged, name).select_dtypes(exclude="number")
         assert not columns.isin(["clean", *LEAKING]).any(axis=None), name
@@ -258,7 +258,7 @@ def test_every_rule_that_ran_is_in_the_table_of_rules(judged):
 
 
 def test_every_table_and_every_figure_is_written(judged):
-    page = artifacts.read_text(judged.study_tables)
+    page = io.read_text(judged.study_tables)
     for name, heading in HEADINGS.items():
         assert f"## {heading}\n" in page
         assert len(table(judged, name)) > 0
@@ -269,4 +269,4 @@ def test_every_table_and_every_figure_is_written(judged):
 def test_the_claims_are_those_of_denoising_and_of_every_other_task(judged):
     names = "gap_mean_db gap_p95_db fail_share overhead split_price_db split_price_same_cost_db calibration_r calibration_bias_se"
     names += " gap_sr4_db gap_inpaint_random_db"
-    assert list(artifacts.read_json(judged.claims)) == [f"stopping_{name}" for name in names.split()]
+    assert list(io.read_json(judged.claims)) == [f"stopping_{name}" for name in names.split()]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dualprior.noise_guidance import towards
+from dualprior.diffusion.guidance import towards
 
 
 def same(x0, sigma):

@@ -5,10 +5,10 @@ import math
 import pytest
 import tiny
 import torch
+from studies.stopping import noises
 
-from dualprior import noises
-from dualprior.errors import UserError
-from dualprior.seeding import generator
+from dualprior.common.errors import UserError
+from dualprior.common.seeding import generator
 
 
 def rngs(count, name="noise"):

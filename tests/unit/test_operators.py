@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from dualprior.errors import UserError
-from dualprior.operators import BlockAverage, GaussianBlur, Identity, Mask, box_mask, make_operator, random_mask
-from dualprior.seeding import generator
+from dualprior.common.errors import UserError
+from dualprior.common.seeding import generator
+from dualprior.degradation.operators import BlockAverage, GaussianBlur, Identity, Mask, box_mask, make_operator, random_mask
 
 SHAPE = (16, 24)
 

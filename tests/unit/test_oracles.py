@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from scipy.optimize import minimize_scalar
+from studies.theory import gaussian_theory as oracles
 
-from dualprior import oracles
-from dualprior.sampling import ddpm_split, last, restart, reverse, zeta_split
-from dualprior.schedule import noise_levels, schedule_grid
+from dualprior.diffusion.samplers import ddpm_split, last, restart, reverse, zeta_split
+from dualprior.diffusion.schedule import noise_levels, schedule_grid
 
 MEAN, VARIANCE = 0.3, 0.25
 PIXELS = 400_000  # the variance of so many normal draws is known to 0.22 %

@@ -3,13 +3,13 @@
 import pytest
 import tiny
 import torch
+from studies.hybrid.dps import dps
+from studies.theory.gaussian_theory import gaussian_denoiser
 
-from dualprior.operators import Identity
-from dualprior.oracles import gaussian_denoiser
-from dualprior.posterior_sampling import dps
-from dualprior.sampling import ddpm_split, last, reverse
-from dualprior.schedule import few_step_grid
-from dualprior.seeding import ImageNoise
+from dualprior.common.seeding import ImageNoise
+from dualprior.degradation.operators import Identity
+from dualprior.diffusion.samplers import ddpm_split, last, reverse
+from dualprior.diffusion.schedule import few_step_grid
 
 SIGMAS = few_step_grid(2.0, 6)
 NAMES = ["a", "b"]
@@ -48,7 +48,7 @@ def test_a_step_moves_against_the_gradient_of_the_residual():
 @pytest.mark.parametrize("task", ["denoise25", "sr4", "inpaint_random", "deblur"])
 def test_strength_brings_the_restoration_nearer_to_the_data(task):
     given = tiny.problem(task, 2, denoise=gaussian_denoiser(0.0, 0.3))
-    op, y = given.seen.op, given.seen.y
+    op, y = given.measured.op, given.measured.y
 
     def residual(strength):
         end = last(dps(given.denoise, start(), SIGMAS, op, y, strength, noise()))

@@ -10,11 +10,11 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from dualprior import artifacts
-from dualprior.errors import UserError
-from dualprior.paths import Paths
-from dualprior.settings.data import Data
-from dualprior.stages import prepare
+from dualprior.common import io
+from dualprior.common.errors import UserError
+from dualprior.common.params import Data
+from dualprior.common.paths import Paths
+from dualprior.pipeline import prepare
 
 SMALL = {
     "source": "photos",
@@ -61,7 +61,7 @@ def folder(tmp_path):
 def prepare_folder(tmp_path, folder="mine", **changes):
     paths = Paths(tmp_path)
     prepare.run(config(source="folder", folder=str(folder), **changes), paths)
-    return paths, artifacts.read_table(paths.manifest)
+    return paths, io.read_table(paths.manifest)
 
 
 # --- the shipped photographs
@@ -79,12 +79,12 @@ def shipped(tmp_path_factory):
         patch.setattr(socket, "getaddrinfo", refuse)
         paths = Paths(tmp_path_factory.mktemp("shipped"))
         prepare.run(config(), paths)
-    return paths, artifacts.read_table(paths.manifest)
+    return paths, io.read_table(paths.manifest)
 
 
 def test_arrays_have_the_sizes_asked_for(shipped):
     paths, _ = shipped
-    arrays = [artifacts.read_array(path) for path in (paths.train, paths.val, paths.test)]
+    arrays = [io.read_array(path) for path in (paths.train, paths.val, paths.test)]
     assert [array.shape for array in arrays] == [(60, 8, 8, 3), (2, 16, 16, 3), (4, 16, 16, 3)]
     assert {array.dtype for array in arrays} == {np.dtype(np.uint8)}
 
@@ -99,7 +99,7 @@ def test_manifest_rows_hash_the_pixels_they_describe(shipped):
     paths, manifest = shipped
     for split, path in (("train", paths.train), ("val", paths.val), ("test", paths.test)):
         rows = manifest[manifest["split"] == split].sort_values("index")
-        assert [hashlib.sha256(piece.tobytes()).hexdigest() for piece in artifacts.read_array(path)] == list(rows["sha256"])
+        assert [hashlib.sha256(piece.tobytes()).hexdigest() for piece in io.read_array(path)] == list(rows["sha256"])
 
 
 def test_image_ids_are_unique(shipped):

@@ -4,10 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from dualprior.common.config import load_params, read_yaml
 
 from dualprior import profiles
-from dualprior.config import load_params, read_yaml
-from dualprior.errors import UserError
+from dualprior.common.errors import UserError
 
 PROJECT = Path(__file__).parents[2]
 
@@ -84,7 +84,7 @@ def test_an_unknown_profile_lists_those_there_are(project):
 
 
 def test_the_gpu_network_has_more_than_30_million_weights(project):
-    from dualprior.nets.unet import UNet
+    from dualprior.diffusion.unet import UNet
 
     profiles.apply(project, "gpu")
     network = load_params(project / "params.yaml").ddpm.network

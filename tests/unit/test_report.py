@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny
+from dualprior.common.config import check_params, load_params, read_yaml
 from PIL import Image
+from studies.theory import page, render, words
+from studies.theory.params import Report
 
-from dualprior.artifacts import read_table, read_text
-from dualprior.config import check_params, load_params, read_yaml
-from dualprior.paths import Paths
-from dualprior.settings.report import Report
-from dualprior.studies.report import page, render, words
+from dualprior.common.io import read_table, read_text
+from dualprior.common.paths import Paths
 
 PATHS = Paths(tiny.PROJECT, pipeline="studies/report")
 SETTINGS = check_params(read_yaml(tiny.PROJECT / "studies/report/params.yaml"), kind=Report)

@@ -4,16 +4,17 @@ from dataclasses import replace
 
 import tiny
 import torch
+from studies.hybrid import reptile
 
-from dualprior import dip, reptile
-from dualprior.operators import Identity
+from dualprior.degradation.operators import Identity
+from dualprior.dip import fit as dip
 
 IMAGES = tiny.images(4)
 SETTINGS = {"inner": 3, "batch": 2, "noise": 0.0}
 
 
 def test_networks_in_rows_share_a_state_too():
-    names = [f"image{i}" for i in range(dip.ROW + 2)]
+    names = [f"image{i}" for i in range(dip.CHUNK + 2)]
     one, many = reptile.mean_state(tiny.skipnet(["x"])), tiny.skipnet(names)
     reptile.give(many, one)
     torch.testing.assert_close(reptile.mean_state(many), one)

@@ -4,12 +4,19 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from studies.stopping.published_rules import (
+    DiffusionJudge,
+    Discrepancy,
+    ExponentialVariance,
+    MonteCarloSURE,
+    SelfValidation,
+    WindowedVariance,
+)
+from studies.theory.gaussian_theory import gaussian_denoiser
 
-from dualprior.errors import UserError
-from dualprior.oracles import gaussian_denoiser
-from dualprior.rival_rules import DiffusionJudge, Discrepancy, ExponentialVariance, MonteCarloSURE, SelfValidation, WindowedVariance
-from dualprior.seeding import generator
-from dualprior.stopping import Seen
+from dualprior.common.errors import UserError
+from dualprior.common.seeding import generator
+from dualprior.dip.early_stopping import Iterate
 
 
 def trajectory(steps, count=2, side=4):
@@ -21,8 +28,8 @@ def feed(rule, outputs, residual=None, every=1):
     """Every `every`-th step of a fit."""
     for step in range(every, len(outputs) + 1, every):
         out = outputs[step - 1]
-        rule.update(Seen(step, out, out, torch.zeros(len(out)) if residual is None else residual[step - 1]))
-    return rule.pick
+        rule.update(Iterate(step, out, out, torch.zeros(len(out)) if residual is None else residual[step - 1]))
+    return rule.stop
 
 
 # --- rules that know the noise level -----------------------------------------------------------------------
@@ -37,7 +44,7 @@ def test_discrepancy_stops_where_the_residual_first_reaches_the_noise():
 
 def test_discrepancy_is_known_at_once():
     residual = torch.tensor([[0.9, 0.9], [0.05, 0.5], [0.01, 0.3], [0.2, 0.3]])
-    assert feed(Discrepancy(sigma_y=0.3), trajectory(4), residual).known.tolist() == [2, 4]
+    assert feed(Discrepancy(sigma_y=0.3), trajectory(4), residual).decided_step.tolist() == [2, 4]
 
 
 @pytest.mark.parametrize("sigma_y", [0.0, -0.1, float("nan")])
@@ -59,10 +66,10 @@ def test_sure_is_unbiased_for_a_linear_smoother():
         return (2 * image + image.roll(1, 3) + image.roll(-1, 3)) / 4
 
     rule = MonteCarloSURE(sigma, y, probe, width)
-    seen = Seen(1, smooth(y), smooth(y), torch.zeros(count), {"probe": smooth(y + width * probe)})
-    gap = rule.estimate(seen) - (smooth(y) - x).square().mean((1, 2, 3))
+    measured = Iterate(1, smooth(y), smooth(y), torch.zeros(count), {"probe": smooth(y + width * probe)})
+    gap = rule.estimate(measured) - (smooth(y) - x).square().mean((1, 2, 3))
     assert abs(float(gap.mean() / gap.std() * count**0.5)) < 4
-    assert float((rule.estimate(seen) - rule.sigma_y**2 * 2 * 0.5 - (smooth(y) - y).square().mean((1, 2, 3))).mean()) == pytest.approx(
+    assert float((rule.estimate(measured) - rule.sigma_y**2 * 2 * 0.5 - (smooth(y) - y).square().mean((1, 2, 3))).mean()) == pytest.approx(
         -(sigma**2), abs=0.02
     )  # the divergence of S is half of d: its diagonal is 1/2
 
@@ -92,7 +99,7 @@ def test_windowed_variance_fed_every_few_steps_is_that_of_the_thinned_fit(every)
     thinned = feed(WindowedVariance(12 // every, patience=4), outputs[every - 1 :: every])
     pick = feed(WindowedVariance(12, patience=4 * every, every=every), outputs, every=every)
     assert pick.step.tolist() == [every * step for step in thinned.step.tolist()]
-    assert pick.known.tolist() == [every * step for step in thinned.known.tolist()]
+    assert pick.decided_step.tolist() == [every * step for step in thinned.decided_step.tolist()]
     torch.testing.assert_close(pick.score, thinned.score, rtol=0, atol=0)
 
 
@@ -201,7 +208,7 @@ def test_self_validation_does_not_depend_on_batch_mates():
 
 def test_self_validation_is_patient():
     pick = feed(validator(2, patience=10), noisy_fit(tiny.images(2), 20, 60))
-    assert pick.known.tolist() == [step + 10 for step in pick.step.tolist()]
+    assert pick.decided_step.tolist() == [step + 10 for step in pick.step.tolist()]
 
 
 @pytest.mark.parametrize(("height", "width"), [(4, 4), (6, 8), (8, 6)])
@@ -267,5 +274,5 @@ def test_levels_that_are_not_above_0_are_refused(levels):
 def test_no_decision_depends_on_batch_mates(make):
     outputs, residual = trajectory(10, count=3), torch.rand(10, 3, generator=torch.Generator().manual_seed(0))
     whole, alone = feed(make(), outputs, residual), feed(make(), outputs[:, 1:2], residual[:, 1:2])
-    assert (whole.step[1], whole.known[1]) == (alone.step[0], alone.known[0])
+    assert (whole.step[1], whole.decided_step[1]) == (alone.step[0], alone.decided_step[0])
     torch.testing.assert_close(whole.image[1:2], alone.image)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from studies.theory.gaussian_theory import gaussian_denoiser
 
-from dualprior.consistency import proximal
-from dualprior.operators import Mask
-from dualprior.oracles import gaussian_denoiser
-from dualprior.sampling import ddpm_split, last, restart, reverse, zeta_split
-from dualprior.seeding import ImageNoise
+from dualprior.common.seeding import ImageNoise
+from dualprior.degradation.data_consistency import proximal
+from dualprior.degradation.operators import Mask
+from dualprior.diffusion.samplers import ddpm_split, last, restart, reverse, zeta_split
 
 GRID = np.array([2.0, 0.7, 0.2, 0.0])
 NAMES = ["a", "b", "c"]
@@ -70,7 +70,7 @@ def test_a_noisy_run_of_an_image_does_not_depend_on_batch_mates_or_their_order(s
 def test_rectified_runs_meet_noiseless_data_exactly():
     mask = tiny.mask(3, 0.5, side=8)
     y = mask * unit(seed=1)
-    end = last(reverse(exact, 2 * unit(), GRID, split=deterministic, rectify=proximal(Mask(mask), y, 0.0)))
+    end = last(reverse(exact, 2 * unit(), GRID, split=deterministic, data_consistency=proximal(Mask(mask), y, 0.0)))
     torch.testing.assert_close(mask * end.x, y)
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dualprior.errors import UserError
-from dualprior.schedule import SCHEDULES, alpha_bar, check_start, few_step_grid, noise_levels, schedule_grid
+from dualprior.common.errors import UserError
+from dualprior.diffusion.schedule import SCHEDULES, alpha_bar, check_start, few_step_grid, noise_levels, schedule_grid
 
 
 @pytest.mark.parametrize("timesteps", [10, 1000, 10000])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dualprior.seeding import ImageNoise, derive_seed, generator, numpy_generator
+from dualprior.common.seeding import ImageNoise, derive_seed, generator, numpy_generator
 
 
 def test_seed_is_the_same_on_every_machine():

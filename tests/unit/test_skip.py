@@ -4,8 +4,8 @@ import pytest
 import tiny
 import torch
 
-from dualprior.errors import UserError
-from dualprior.nets.grouped import PixelNorm
+from dualprior.common.errors import UserError
+from dualprior.dip.networks.batched_layers import PixelNorm
 
 NAMES = ["a", "b", "c"]
 

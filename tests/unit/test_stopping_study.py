@@ -6,13 +6,13 @@ import pytest
 import tiny_study
 import torch
 from skimage.metrics import peak_signal_noise_ratio
+from studies.stopping import crops, fit, judge, report, stop, witnesses
+from studies.stopping.claims import Bootstrap
+from studies.stopping.params import Fit, Images
 from tiny_stops import BOOTSTRAP, BY_IMAGE, CLAIMED, GAPS, MEAN_PRICE, NAMES, SCALES, TRIED, calibration, costs, judged, rows, tried
 
-from dualprior.observation import Observation
-from dualprior.operators import Identity
-from dualprior.settings.stopping_fits import Fit, Images
-from dualprior.studies.stopping import crops, fit, judge, report, stop, witnesses
-from dualprior.studies.stopping.claims import Bootstrap
+from dualprior.degradation.measurement import Measurement
+from dualprior.degradation.operators import Identity
 
 # --- intervals ---------------------------------------------------------------------------------------------
 
@@ -76,9 +76,9 @@ def test_the_price_is_what_one_fit_to_everything_would_have_kept():
 
 
 def test_the_price_at_the_same_cost_is_that_of_two_fits_to_everything():
-    twins = rows("last_pair", gaps=[0.5] * 5, fit="twins-gaussian", split_kind="none", plain=False).assign(peak=[30, 30.1, 30.2, 30.3, 31])
-    others = twins.assign(problem="poisson", peak=99.0)
-    claim = judged(pd.concat([CLAIMED, twins, others]))["stopping_split_price_same_cost_db"]
+    paired_names = rows("last_pair", gaps=[0.5] * 5, fit="paired_names-gaussian", split_kind="none", plain=False).assign(peak=[30, 30.1, 30.2, 30.3, 31])
+    others = paired_names.assign(problem="poisson", peak=99.0)
+    claim = judged(pd.concat([CLAIMED, paired_names, others]))["stopping_split_price_same_cost_db"]
     of_image = [(0.1 + 0.4) / 2, (0.2 + 0.5) / 2, 2.2]
     assert claim["value"] == pytest.approx(np.mean(of_image), abs=1e-4)
     assert "1 networks and 1 noises" in claim["reading"]
@@ -159,8 +159,8 @@ def test_the_bias_is_counted_in_standard_errors_over_measurements():
 def test_networks_on_one_measurement_share_its_noise_and_are_one_unit_of_the_bias():
     told = calibration()
     told["estimate"] = told["true"] + told["name"].map(dict(zip(NAMES, [0.01, 0.02, -0.01, 0.0, 0.03], strict=True)))
-    twice = pd.concat([told, told.assign(network="unet", fit="unet-gaussian")])
-    assert judged(CLAIMED, twice)["stopping_calibration_bias_se"] == judged(CLAIMED, told)["stopping_calibration_bias_se"]
+    paired_index = pd.concat([told, told.assign(network="unet", fit="unet-gaussian")])
+    assert judged(CLAIMED, paired_index)["stopping_calibration_bias_se"] == judged(CLAIMED, told)["stopping_calibration_bias_se"]
 
 
 # --- settings chosen on validation images ------------------------------------------------------------------
@@ -312,40 +312,40 @@ def test_an_estimate_is_held_against_the_error_of_the_stream_that_it_speaks_of()
 def test_a_patience_is_tried_on_the_estimates_of_the_whole_fit(patience, steps, decided):
     estimates = torch.tensor([[3.0, 1.0, 2.0, 1.5, 0.5], [2.0, 3.0, 1.0, 0.5, 0.6]]).T
     pick = stop._pick([5, 10, 15, 20, 25], list(estimates), patience)
-    assert (pick.step.tolist(), pick.known.tolist()) == (steps, decided)
+    assert (pick.step.tolist(), pick.decided_step.tolist()) == (steps, decided)
 
 
 @pytest.mark.parametrize(("believed", "level"), [("known", 0.4), ("low", 0.32), ("high", 0.48)])
 def test_the_split_is_made_with_the_level_that_is_believed(believed, level):
-    seen = Observation(Identity(), torch.zeros(2, 3, 8, 8), 0.4, ["a~0", "b~0"], (8, 8))
+    measured = Measurement(Identity(), torch.zeros(2, 3, 8, 8), 0.4, ["a~0", "b~0"], (8, 8))
     entry = Fit(network="skip", problem="gaussian", steps=10, noise_level=believed)
-    assert witnesses.believed_level(seen, entry) == pytest.approx(level)
+    assert witnesses.believed_level(measured, entry) == pytest.approx(level)
 
 
 def test_an_estimated_level_is_one_for_every_image():
     noise = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    seen = Observation(Identity(), torch.tensor([0.2, 0.5]).view(2, 1, 1, 1) * noise, 99.0, ["a~0", "b~0"], (64, 64))
+    measured = Measurement(Identity(), torch.tensor([0.2, 0.5]).view(2, 1, 1, 1) * noise, 99.0, ["a~0", "b~0"], (64, 64))
     entry = Fit(network="skip", problem="gaussian", steps=10, noise_level="estimated")
-    assert witnesses.believed_level(seen, entry).tolist() == pytest.approx([0.2, 0.5], rel=0.05)
+    assert witnesses.believed_level(measured, entry).tolist() == pytest.approx([0.2, 0.5], rel=0.05)
 
 
 FITTING, PROBLEMS = tiny_study.PARAMS.fitting, tiny_study.PARAMS.problems
 
 
 def test_the_probed_fit_is_to_y_with_the_probe_that_the_rule_is_told():
-    seen = Observation(Identity(), torch.zeros(2, 3, 8, 8), 0.4, ["a~0", "b~0"], (8, 8))
-    parts = fit._parts(seen, PROBLEMS["gaussian25"], Fit(network="skip", problem="gaussian25", steps=10, probe=True), FITTING, None)
+    measured = Measurement(Identity(), torch.zeros(2, 3, 8, 8), 0.4, ["a~0", "b~0"], (8, 8))
+    parts = fit._parts(measured, PROBLEMS["gaussian25"], Fit(network="skip", problem="gaussian25", steps=10, probe=True), FITTING, None)
     assert list(parts) == ["whole", "probe"]
-    b = witnesses.probe(seen, FITTING)
+    b = witnesses.probe(measured, FITTING)
     torch.testing.assert_close(parts["probe"].y - parts["whole"].y, FITTING.probe_width * b)
     assert float(b.std()) == pytest.approx(1, abs=0.1)
 
 
 def test_values_that_impulses_may_have_struck_are_not_fitted():
     y = torch.tensor([-1.0, 1.0, 0.3, -0.2]).view(1, 1, 2, 2)
-    seen = Observation(Identity(), y, 0.1, ["a~0"], (2, 2))
-    assert witnesses.whole(seen, PROBLEMS["impulses15"]).keep.flatten().tolist() == [0, 0, 1, 1]
-    assert witnesses.whole(seen, PROBLEMS["gaussian25"]).keep is None
+    measured = Measurement(Identity(), y, 0.1, ["a~0"], (2, 2))
+    assert witnesses.whole(measured, PROBLEMS["impulses15"]).keep.flatten().tolist() == [0, 0, 1, 1]
+    assert witnesses.whole(measured, PROBLEMS["gaussian25"]).keep is None
 
 
 # --- crops -------------------------------------------------------------------------------------------------

@@ -5,9 +5,8 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from studies.stopping import readings, report
 from tiny_stops import BOOTSTRAP, BY_IMAGE, CLAIMED, GAPS, NAMES, PRICES, TRIED, calibration, costs, judged, rows
-
-from dualprior.studies.stopping import readings, report
 
 # --- tables ------------------------------------------------------------------------------------------------
 

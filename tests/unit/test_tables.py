@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from dualprior import tables
-from dualprior.errors import UserError
+from dualprior.common.errors import UserError
+from dualprior.evaluation import tables
 
 
 def entry(psnr, n=16):

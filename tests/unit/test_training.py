@@ -8,10 +8,10 @@ import pytest
 import tiny
 import torch
 
-from dualprior.denoiser import Denoiser
-from dualprior.errors import UserError
-from dualprior.nets.unet import UNet
-from dualprior.training import TrainState, augment, check_finite, denoising_loss, ema_decay, lr_factor, train
+from dualprior.common.errors import UserError
+from dualprior.diffusion.denoiser import Denoiser
+from dualprior.diffusion.training import TrainState, augment, check_finite, denoising_loss, ema_decay, lr_factor, train
+from dualprior.diffusion.unet import UNet
 
 LEVELS = np.array([0.1, 0.3, 1.0, 3.0])
 SETTINGS = {

@@ -4,7 +4,7 @@ import pytest
 import tiny
 import torch
 
-from dualprior.nets.unet import UNet
+from dualprior.diffusion.unet import UNet
 
 
 def test_a_fresh_network_says_zero():

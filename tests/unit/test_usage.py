@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from dualprior import usage
-from dualprior.artifacts import read_json, write_json
-from dualprior.paths import Paths
+from dualprior.common import run_statistics as usage
+from dualprior.common.io import read_json, write_json
+from dualprior.common.paths import Paths
 
 
 def test_runs_are_added_and_sorted(tmp_path):

@@ -5,13 +5,13 @@ import math
 import pytest
 import tiny
 import torch
+from studies.stopping import noises
 from torch import nn
 
-from dualprior import noises
-from dualprior.errors import UserError
-from dualprior.operators import BlockAverage, GaussianBlur, Identity, Mask
-from dualprior.seeding import ImageNoise, generator
-from dualprior.witness import CoupledJudge, HeldOutJudge, coupled_pair, held_out_pair, impulse_pair, thinned_pair
+from dualprior.common.errors import UserError
+from dualprior.common.seeding import ImageNoise, generator
+from dualprior.degradation.operators import BlockAverage, GaussianBlur, Identity, Mask
+from dualprior.dip.risk import HeldOutRisk, RecorruptedRisk, held_out_split, impulse_split, recorrupted_split, thinned_split
 
 SIGMA_Y, DRAWS, SIDE, PEAK = 0.4, 4000, 8, 20.0
 
@@ -78,23 +78,23 @@ def test_the_coupled_judge_is_unbiased_for_the_fit_it_judges(alpha):
     x, y = repeated()
     omega = SIGMA_Y * randn(y.shape, seed=1)
     image = fitted(y + alpha * omega)
-    assert bias(CoupledJudge(Identity(), y, SIGMA_Y, alpha, omega)(image), squared(image - x)) < 4
+    assert bias(RecorruptedRisk(Identity(), y, SIGMA_Y, alpha, omega)(image), squared(image - x)) < 4
 
 
 @pytest.mark.parametrize("alpha", [0.2, 0.5, 1.0])
 def test_the_coupled_pair_is_unbiased_for_the_mean_of_its_fits(alpha):
     x, y = repeated()
-    pair = coupled_pair(Identity(), y, SIGMA_Y, alpha, noise(DRAWS))
-    fits = two_fits(pair.parts)
-    assert pair.unbiased
-    assert bias(pair.estimate(fits), squared(mean_of(fits) - x)) < 4
+    pair = recorrupted_split(Identity(), y, SIGMA_Y, alpha, noise(DRAWS))
+    fits = two_fits(paired_fits.parts)
+    assert paired_fits.unbiased
+    assert bias(paired_fits.estimate(fits), squared(mean_of(fits) - x)) < 4
 
 
 def test_the_coupled_pair_knows_that_a_mean_is_better_than_its_fits():
     x, y = repeated()
-    pair = coupled_pair(Identity(), y, SIGMA_Y, 0.5, noise(DRAWS))
-    fits = two_fits(pair.parts)
-    assert bias(pair.estimate(fits), sum(squared(f - x) for f in fits) / 2) > 20
+    pair = recorrupted_split(Identity(), y, SIGMA_Y, 0.5, noise(DRAWS))
+    fits = two_fits(paired_fits.parts)
+    assert bias(paired_fits.estimate(fits), sum(squared(f - x) for f in fits) / 2) > 20
 
 
 def test_judging_a_fit_on_what_it_was_fitted_to_is_biased():
@@ -105,14 +105,14 @@ def test_judging_a_fit_on_what_it_was_fitted_to_is_biased():
 
 def test_judging_each_fit_of_a_coupled_pair_by_the_others_judge_is_biased():
     x, y = repeated()
-    pair = coupled_pair(Identity(), y, SIGMA_Y, 0.5, noise(DRAWS))
-    fits = [fitted(part.y) for part in pair.parts[::-1]]
-    assert bias(pair.estimate(fits), squared(mean_of(fits) - x)) > 40
+    pair = recorrupted_split(Identity(), y, SIGMA_Y, 0.5, noise(DRAWS))
+    fits = [fitted(part.y) for part in paired_fits.parts[::-1]]
+    assert bias(paired_fits.estimate(fits), squared(mean_of(fits) - x)) > 40
 
 
 def test_the_noises_of_the_two_parts_mirror_each_other():
     y = tiny.images(3)
-    first, second = coupled_pair(Identity(), y, SIGMA_Y, 0.5, noise(3)).parts
+    first, second = recorrupted_split(Identity(), y, SIGMA_Y, 0.5, noise(3)).parts
     torch.testing.assert_close(first.y + second.y, 2 * y)
     assert (first.y - y).std().item() == pytest.approx(0.5 * SIGMA_Y, rel=0.05)
 
@@ -139,51 +139,51 @@ def test_where_the_operator_shows_the_image_the_error_is_unbiased_elsewhere_it_i
     op = OPERATORS[kind](DRAWS)
     x = tiny.images(1, SIDE).expand(DRAWS, -1, -1, -1)
     clean = op.A(x)
-    pair = coupled_pair(op, clean + SIGMA_Y * randn(clean.shape), SIGMA_Y, 0.5, noise(DRAWS))
-    first, second = (fitted(op.A_dagger(part.y), strength) for part, strength in zip(pair.parts, (1.5, 1.2), strict=True))
+    pair = recorrupted_split(op, clean + SIGMA_Y * randn(clean.shape), SIGMA_Y, 0.5, noise(DRAWS))
+    first, second = (fitted(op.A_dagger(part.y), strength) for part, strength in zip(paired_fits.parts, (1.5, 1.2), strict=True))
     fits = [first, second + 0.5 * randn((1, 3, SIDE, SIDE), seed=2)]  # they disagree everywhere
     half = (fits[0] - fits[1]) / 2
     hidden = squared(half - shown(op, half))
-    assert not pair.unbiased
+    assert not paired_fits.unbiased
     assert hidden.min() > 0.01
-    assert bias(pair.estimate(fits) - hidden, squared(shown(op, mean_of(fits) - x))) < 4
+    assert bias(paired_fits.estimate(fits) - hidden, squared(shown(op, mean_of(fits) - x))) < 4
 
 
 @pytest.mark.parametrize("kind", ["mask", "average"])
 def test_without_noise_the_estimate_is_the_disagreement_in_what_the_operator_does_not_show(kind):
     op, x = OPERATORS[kind](3), tiny.images(3, SIDE)
-    pair, fits = coupled_pair(op, op.A(x), 0.0, 0.5, noise(3)), [fitted(x), fitted(x, 0.7)]
+    pair, fits = recorrupted_split(op, op.A(x), 0.0, 0.5, noise(3)), [fitted(x), fitted(x, 0.7)]
     half = (fits[0] - fits[1]) / 2
-    torch.testing.assert_close(pair.estimate(fits), squared(half - shown(op, half)))
-    torch.testing.assert_close(pair.y, op.A(x).repeat(2, 1, 1, 1), rtol=0, atol=0)  # and both fits are to the measurement itself
+    torch.testing.assert_close(paired_fits.estimate(fits), squared(half - shown(op, half)))
+    torch.testing.assert_close(paired_fits.y, op.A(x).repeat(2, 1, 1, 1), rtol=0, atol=0)  # and both fits are to the measurement itself
 
 
 @pytest.mark.parametrize("kind", ["mask", "average"])
 def test_without_noise_no_disagreement_counts_where_the_image_is_known(kind):
     op, x = OPERATORS[kind](3), tiny.images(3, SIDE)
     fits = [x + shown(op, randn(x.shape)), x]
-    assert coupled_pair(op, op.A(x), 0.0, 0.5, noise(3)).estimate(fits).abs().max() < 1e-9
+    assert recorrupted_split(op, op.A(x), 0.0, 0.5, noise(3)).estimate(fits).abs().max() < 1e-9
 
 
 def test_the_antithetic_pair_is_less_noisy_than_one_judge_where_the_fits_agree():
     x, y = repeated()
-    pair, image = coupled_pair(Identity(), y, SIGMA_Y, 0.5, noise(DRAWS)), 0.9 * x
-    single, both = pair.parts[0].judge(image), pair.estimate([image, image])
+    pair, image = recorrupted_split(Identity(), y, SIGMA_Y, 0.5, noise(DRAWS)), 0.9 * x
+    single, both = paired_fits.parts[0].judge(image), paired_fits.estimate([image, image])
     assert both.std() < 0.7 * single.std()
 
 
 def test_where_the_fits_agree_nothing_of_the_drawn_noise_is_left():
     """The estimate is then |m - y|^2 / d - sigma_y^2, whatever omega."""
     _, y = repeated(5)
-    pair, image = coupled_pair(Identity(), y, SIGMA_Y, 0.5, noise(5)), tiny.images(5, SIDE)
-    torch.testing.assert_close(pair.estimate([image, image]), squared(image - y) - SIGMA_Y**2, rtol=1e-4, atol=1e-5)
+    pair, image = recorrupted_split(Identity(), y, SIGMA_Y, 0.5, noise(5)), tiny.images(5, SIDE)
+    torch.testing.assert_close(paired_fits.estimate([image, image]), squared(image - y) - SIGMA_Y**2, rtol=1e-4, atol=1e-5)
 
 
 def test_a_noise_level_of_its_own_for_every_image_is_the_scalar_one_image_by_image():
     y, levels = tiny.images(3), (0.4, 0.1, 0.25)
-    own = coupled_pair(Identity(), y, torch.tensor(levels), 0.5, noise(3))
+    own = recorrupted_split(Identity(), y, torch.tensor(levels), 0.5, noise(3))
     for i, level in enumerate(levels):
-        same = coupled_pair(Identity(), y, level, 0.5, noise(3))
+        same = recorrupted_split(Identity(), y, level, 0.5, noise(3))
         torch.testing.assert_close(own.estimate(two_fits(own.parts))[i], same.estimate(two_fits(same.parts))[i])
         torch.testing.assert_close(own.parts[0].y[i], same.parts[0].y[i])
 
@@ -193,13 +193,13 @@ def test_a_noise_level_of_its_own_for_every_image_is_the_scalar_one_image_by_ima
 def test_a_noise_level_that_is_none_is_refused(op, level):
     y = op.A(tiny.images(2))
     with pytest.raises(UserError, match="the noise level sigma_y=.* is not one; give it, above 0, or estimate it"):
-        coupled_pair(op, y, torch.tensor(level), 0.5, noise(2))
+        recorrupted_split(op, y, torch.tensor(level), 0.5, noise(2))
 
 
 @pytest.mark.parametrize("level", [0.0, [0.0, 0.0]])
 def test_denoising_without_noise_is_refused(level):
     with pytest.raises(UserError, match="denoising with noise level 0 has nothing to stop for; give a level above 0"):
-        coupled_pair(Identity(), tiny.images(2), torch.tensor(level), 0.5, noise(2))
+        recorrupted_split(Identity(), tiny.images(2), torch.tensor(level), 0.5, noise(2))
 
 
 # --- held-out values ---------------------------------------------------------------------------------------
@@ -210,16 +210,16 @@ def test_the_held_out_judge_is_unbiased_for_the_error_on_held_out_values():
     held_out = tiny.mask(DRAWS, 0.3, SIDE)
     image = neighbours((1 - held_out) * y) / 6
     truth = (held_out * (image - x).square()).sum((1, 2, 3)) / held_out.expand_as(x).sum((1, 2, 3))
-    assert bias(HeldOutJudge(Identity(), y, held_out, SIGMA_Y)(image), truth) < 4
+    assert bias(HeldOutRisk(Identity(), y, held_out, SIGMA_Y)(image), truth) < 4
 
 
 def test_the_held_out_judge_looks_at_held_out_values_only():
     x, held_out = tiny.images(4), tiny.mask(4, 0.3)
     image = randn(x.shape)
     for elsewhere in (0.0, 9.0):
-        seen = torch.where(held_out > 0, image, elsewhere)
+        measured = torch.where(held_out > 0, image, elsewhere)
         expected = [squared_of_known(image[i] - x[i], held_out[i]) for i in range(4)]
-        torch.testing.assert_close(HeldOutJudge(Identity(), x, held_out, 0.0)(seen), torch.stack(expected))
+        torch.testing.assert_close(HeldOutRisk(Identity(), x, held_out, 0.0)(measured), torch.stack(expected))
 
 
 def squared_of_known(error, mask):
@@ -228,7 +228,7 @@ def squared_of_known(error, mask):
 
 def test_the_held_out_judge_sees_through_the_operator():
     x, op = tiny.images(2), BlockAverage(4)
-    judge = HeldOutJudge(op, op.A(x), torch.ones(2, 1, 4, 4), 0.0)
+    judge = HeldOutRisk(op, op.A(x), torch.ones(2, 1, 4, 4), 0.0)
     checks = torch.tensor([1.0, -1.0]).repeat(8)  # of which no block shows anything
     torch.testing.assert_close(judge(x + checks + 0.3), torch.full((2,), 0.09))
 
@@ -238,20 +238,20 @@ def test_the_held_out_pairs_score_is_the_mean_error_of_each_fit_where_it_sees_no
     x, y = repeated()
     op = Identity() if kind == "identity" else OPERATORS["mask"](DRAWS)
     known = torch.ones(DRAWS, 1, SIDE, SIDE) if kind == "identity" else op.mask
-    pair = held_out_pair(op, op.A(y), SIGMA_Y, 0.2, noise(DRAWS))
-    fits, truth = [filled(part) for part in pair.parts], 0
-    for image, part in zip(fits, pair.parts, strict=True):
+    pair = held_out_split(op, op.A(y), SIGMA_Y, 0.2, noise(DRAWS))
+    fits, truth = [filled(part) for part in paired_fits.parts], 0
+    for image, part in zip(fits, paired_fits.parts, strict=True):
         held = known - part.keep
         truth = truth + (held * (image - x).square()).sum((1, 2, 3)) / (3 * held.sum((1, 2, 3))) / 2
-    assert not pair.unbiased
-    assert bias(pair.estimate(fits), truth) < 4
+    assert not paired_fits.unbiased
+    assert bias(paired_fits.estimate(fits), truth) < 4
 
 
 @pytest.mark.parametrize(("keep", "share", "count"), [(0.2, 0.1, 5), (0.5, 0.5, 64), (0.03, 0.01, 1), (0.2, 0.99, 25), (4 / 256, 0.5, 2)])
 def test_the_two_held_out_sets_are_disjoint_and_inside_the_known(keep, share, count):
     known = tiny.mask(4, keep)
-    pair = held_out_pair(Mask(known), known * tiny.images(4), 0.0, share, noise(4))
-    first, second = (known - part.keep for part in pair.parts)
+    pair = held_out_split(Mask(known), known * tiny.images(4), 0.0, share, noise(4))
+    first, second = (known - part.keep for part in paired_fits.parts)
     for held in (first, second):
         assert set(held.unique().tolist()) == {0.0, 1.0}  # a part of the known ones
         assert held.sum((1, 2, 3)).tolist() == [count] * 4
@@ -259,7 +259,7 @@ def test_the_two_held_out_sets_are_disjoint_and_inside_the_known(keep, share, co
 
 
 def test_the_held_out_sets_differ_between_images():
-    keep = held_out_pair(Identity(), tiny.images(1).expand(2, -1, -1, -1), 0.0, 0.1, noise(2)).keep
+    keep = held_out_split(Identity(), tiny.images(1).expand(2, -1, -1, -1), 0.0, 0.1, noise(2)).keep
     assert (keep[0] != keep[1]).any()
 
 
@@ -269,7 +269,7 @@ def test_an_image_with_too_few_known_pixels_is_refused(known):
     mask[1] = 0
     mask[1, 0, 0, :known] = 1
     with pytest.raises(UserError, match=f"an image with {known} known pixels has none to hold out; raise the task's keep"):
-        held_out_pair(Mask(mask), torch.zeros(2, 3, 4, 4), 0.0, 0.1, noise(2))
+        held_out_split(Mask(mask), torch.zeros(2, 3, 4, 4), 0.0, 0.1, noise(2))
 
 
 # --- photons -----------------------------------------------------------------------------------------------
@@ -283,36 +283,36 @@ def photographed(draws=DRAWS):
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.45])
 def test_the_thinned_pair_is_unbiased_for_the_mean_of_its_fits(share):
     x, y = photographed()
-    pair = thinned_pair(y, PEAK, share, rngs(DRAWS))
-    fits = two_fits(pair.parts)
-    assert pair.unbiased
-    assert bias(pair.estimate(fits), squared(mean_of(fits) - x)) < 4
+    pair = thinned_split(y, PEAK, share, rngs(DRAWS))
+    fits = two_fits(paired_fits.parts)
+    assert paired_fits.unbiased
+    assert bias(paired_fits.estimate(fits), squared(mean_of(fits) - x)) < 4
 
 
 def test_judging_a_fit_on_photons_it_was_fitted_to_is_biased():
     x, y = photographed()
-    pair = thinned_pair(y, PEAK, 0.3, rngs(DRAWS))
+    pair = thinned_split(y, PEAK, 0.3, rngs(DRAWS))
     fits = [fitted(y), fitted(y, 1.2)]
-    assert bias(pair.estimate(fits), squared(mean_of(fits) - x)) > 40
+    assert bias(paired_fits.estimate(fits), squared(mean_of(fits) - x)) > 40
 
 
 @pytest.mark.parametrize("share", [0.1, 0.45])
 def test_the_photons_held_out_of_one_fit_are_among_those_of_the_other(share):
     _, y = photographed(200)
     photons = (PEAK * (y + 1) / 2).round()
-    given = [(1 - share) * PEAK * (part.y + 1) / 2 for part in thinned_pair(y, PEAK, share, rngs(200)).parts]
+    given = [(1 - share) * PEAK * (part.y + 1) / 2 for part in thinned_split(y, PEAK, share, rngs(200)).parts]
     held = [photons - counts for counts in given]
     for counts in held:
         torch.testing.assert_close(counts, counts.round(), rtol=0, atol=1e-3)
         assert counts.min() > -1e-3
         assert (counts.sum() / photons.sum()).item() == pytest.approx(share, abs=0.01)
-    assert (photons - sum(held)).min() > -1e-3  # disjoint: no photon is held out twice
+    assert (photons - sum(held)).min() > -1e-3  # disjoint: no photon is held out paired_index
 
 
 def test_a_part_judges_by_the_photons_held_out_of_it():
     """A clean image is judged to have no error; what is held out of it is neither fitted nor biased."""
     x, y = photographed()
-    for part in thinned_pair(y, PEAK, 0.2, rngs(DRAWS)).parts:
+    for part in thinned_split(y, PEAK, 0.2, rngs(DRAWS)).parts:
         assert bias(part.judge(x), torch.zeros(DRAWS)) < 4
         assert part.y.mean().item() == pytest.approx(x.mean().item(), abs=2e-3)
 
@@ -320,24 +320,24 @@ def test_a_part_judges_by_the_photons_held_out_of_it():
 @pytest.mark.parametrize("y", [tiny.images(1), torch.full((1, 3, 4, 4), -1 - 2 / PEAK)])
 def test_a_measurement_that_holds_no_photon_counts_is_refused(y):
     with pytest.raises(UserError, match="not made of whole photons at a peak of 20; give the peak it was made with"):
-        thinned_pair(y, PEAK, 0.2, rngs(1))
+        thinned_split(y, PEAK, 0.2, rngs(1))
 
 
 @pytest.mark.parametrize("peak", [0.0, -PEAK, float("nan"), float("inf")])
 def test_a_peak_that_counts_no_photons_is_refused(peak):
     with pytest.raises(UserError, match="not made of whole photons at a peak of"):
-        thinned_pair(torch.full((1, 3, 4, 4), -1.0), peak, 0.2, rngs(1))
+        thinned_split(torch.full((1, 3, 4, 4), -1.0), peak, 0.2, rngs(1))
 
 
 def test_a_measurement_that_is_not_a_number_holds_no_photon_counts():
     with pytest.raises(UserError, match="not made of whole photons"):
-        thinned_pair(torch.full((1, 3, 4, 4), float("nan")), PEAK, 0.2, rngs(1))
+        thinned_split(torch.full((1, 3, 4, 4), float("nan")), PEAK, 0.2, rngs(1))
 
 
 @pytest.mark.parametrize("share", [0.0, -0.1, 0.5, 1.0, float("nan")])
 def test_a_share_that_leaves_a_fit_or_a_judge_without_photons_is_refused(share):
     with pytest.raises(UserError, match="of the photons cannot be held out of each of two fits; give more than 0 and less than 0.5"):
-        thinned_pair(photographed(1)[1], PEAK, share, rngs(1))
+        thinned_split(photographed(1)[1], PEAK, share, rngs(1))
 
 
 # --- impulses ----------------------------------------------------------------------------------------------
@@ -352,23 +352,23 @@ def struck(draws=DRAWS, share=0.3):
 @pytest.mark.parametrize("share", [0.1, 0.4])
 def test_the_impulse_pair_is_unbiased_for_the_mean_of_its_fits(alpha, share):
     x, y = struck()
-    pair = impulse_pair(y, SIGMA_Y, alpha, share, noise(DRAWS))
-    fits = [filled(part, strength) for part, strength in zip(pair.parts, (1.5, 1.2), strict=True)]
-    assert pair.unbiased
-    assert bias(pair.estimate(fits), squared(mean_of(fits) - x)) < 4
+    pair = impulse_split(y, SIGMA_Y, alpha, share, noise(DRAWS))
+    fits = [filled(part, strength) for part, strength in zip(paired_fits.parts, (1.5, 1.2), strict=True)]
+    assert paired_fits.unbiased
+    assert bias(paired_fits.estimate(fits), squared(mean_of(fits) - x)) < 4
 
 
 def test_a_fit_that_looks_at_values_held_out_of_it_is_misjudged():
     x, y = struck()
-    pair = impulse_pair(y, SIGMA_Y, 0.5, 0.2, noise(DRAWS))
-    fits = [filled(part._replace(keep=(y.abs() != 1).float())) for part in pair.parts]
-    assert bias(pair.estimate(fits), squared(mean_of(fits) - x)) > 20
+    pair = impulse_split(y, SIGMA_Y, 0.5, 0.2, noise(DRAWS))
+    fits = [filled(part._replace(keep=(y.abs() != 1).float())) for part in paired_fits.parts]
+    assert bias(paired_fits.estimate(fits), squared(mean_of(fits) - x)) > 20
 
 
 def test_no_lost_value_is_fitted_and_the_held_out_sets_are_disjoint_and_known():
     _, y = struck(5)
     known = (y.abs() != 1).float()
-    first, second = (known - part.keep for part in impulse_pair(y, SIGMA_Y, 0.5, 0.2, noise(5)).parts)
+    first, second = (known - part.keep for part in impulse_split(y, SIGMA_Y, 0.5, 0.2, noise(5)).parts)
     for held in (first, second):
         assert set(held.unique().tolist()) == {0.0, 1.0}
         torch.testing.assert_close(held.sum((1, 2, 3)), (0.2 * known.sum((1, 2, 3))).round())
@@ -377,26 +377,26 @@ def test_no_lost_value_is_fitted_and_the_held_out_sets_are_disjoint_and_known():
 
 def test_the_impulse_judges_never_look_at_lost_values():
     x, y = struck(5)
-    fits = [filled(part) for part in impulse_pair(y, SIGMA_Y, 0.5, 0.2, noise(5)).parts]
-    first, turned = (impulse_pair(v, SIGMA_Y, 0.5, 0.2, noise(5)).parts for v in (y, torch.where(y.abs() == 1, -y, y)))
+    fits = [filled(part) for part in impulse_split(y, SIGMA_Y, 0.5, 0.2, noise(5)).parts]
+    first, turned = (impulse_split(v, SIGMA_Y, 0.5, 0.2, noise(5)).parts for v in (y, torch.where(y.abs() == 1, -y, y)))
     for part, other, image in zip(first, turned, fits, strict=True):
         torch.testing.assert_close(part.judge(image), other.judge(image), rtol=0, atol=0)
 
 
 def test_an_image_of_lost_values_is_refused():
     with pytest.raises(UserError, match="an image with 0 known pixels has none to hold out"):
-        impulse_pair(torch.ones(1, 3, 4, 4), SIGMA_Y, 0.5, 0.2, noise(1))
+        impulse_split(torch.ones(1, 3, 4, 4), SIGMA_Y, 0.5, 0.2, noise(1))
 
 
 # --- all of them -------------------------------------------------------------------------------------------
 
 PAIRS = {
-    "coupled": lambda y: coupled_pair(Identity(), y, SIGMA_Y, 0.5, noise(len(y))),
-    "coupled, blur": lambda y: coupled_pair(GaussianBlur(1.0, (tiny.SIDE, tiny.SIDE)), y, SIGMA_Y, 0.5, noise(len(y))),
-    "coupled, mask": lambda y: coupled_pair(Mask(tiny.mask(len(y), 0.4)), y, SIGMA_Y, 0.5, noise(len(y))),
-    "held out": lambda y: held_out_pair(Identity(), y, SIGMA_Y, 0.2, noise(len(y))),
-    "thinned": lambda y: thinned_pair(y, PEAK, 0.2, rngs(len(y))),
-    "impulse": lambda y: impulse_pair(y, SIGMA_Y, 0.5, 0.2, noise(len(y))),
+    "coupled": lambda y: recorrupted_split(Identity(), y, SIGMA_Y, 0.5, noise(len(y))),
+    "coupled, blur": lambda y: recorrupted_split(GaussianBlur(1.0, (tiny.SIDE, tiny.SIDE)), y, SIGMA_Y, 0.5, noise(len(y))),
+    "coupled, mask": lambda y: recorrupted_split(Mask(tiny.mask(len(y), 0.4)), y, SIGMA_Y, 0.5, noise(len(y))),
+    "held out": lambda y: held_out_split(Identity(), y, SIGMA_Y, 0.2, noise(len(y))),
+    "thinned": lambda y: thinned_split(y, PEAK, 0.2, rngs(len(y))),
+    "impulse": lambda y: impulse_split(y, SIGMA_Y, 0.5, 0.2, noise(len(y))),
 }
 
 
@@ -420,7 +420,7 @@ def test_an_image_of_one_colour_has_a_finite_estimate(kind, colour):
 def test_the_parts_are_fitted_together_those_of_the_first_split_first(kind):
     y = noises.poisson(tiny.images(3), PEAK, rngs(3, "photons"))
     pair = PAIRS[kind](y)
-    first, second = pair.parts
-    torch.testing.assert_close(pair.y, torch.cat([first.y, second.y]), rtol=0, atol=0)
-    assert (pair.keep is None) == (first.keep is None) == (second.keep is None)
-    assert pair.keep is None or torch.equal(pair.keep, torch.cat([first.keep, second.keep]))
+    first, second = paired_fits.parts
+    torch.testing.assert_close(paired_fits.y, torch.cat([first.y, second.y]), rtol=0, atol=0)
+    assert (paired_fits.keep is None) == (first.keep is None) == (second.keep is None)
+    assert paired_fits.keep is None or torch.equal(paired_fits.keep, torch.cat([first.keep, second.keep]))

@@ -1,0 +1,1 @@
+"""What every room uses: parameters, files, random streams, the device, errors."""

@@ -1,0 +1,1 @@
+"""Photographs, pixels and the crops cut from them."""

@@ -1,0 +1,288 @@
+"""Photographs to training patches and evaluation crops, split by source photograph so that nothing leaks.
+
+A photograph may have several files (the two views of a stereo pair); all of them stay in one split. Positions are
+pixels of the photograph shrunk to `scale`, (x, y) the top left corner.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import zip_longest
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from dualprior.common.errors import UserError
+from dualprior.common.seeding import derive_seed, numpy_generator
+from dualprior.data.pixels import read_photograph
+
+EXTENSIONS = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".tif", ".tiff", ".bmp", ".webp", ".avif", ".gif", ".ppm", ".pgm", ".tga"}
+# Patches and crops are taken only where the grey levels (0 to 255) overall_rmse at least this much: a flat piece of sky
+# teaches nothing and is restored by anything. The same rule for every split and scale.
+MIN_CONTRAST = 15.0
+
+# The colour photographs inside scikit-image and scikit-learn. Their files are opened by path, not through
+# skimage.data, which may download what it does not find.
+SHIPPED = {
+    "train": {
+        "astronaut": ("skimage/data/astronaut.png",),
+        "coffee": ("skimage/data/coffee.png",),
+        "motorcycle": ("skimage/data/motorcycle_left.png", "skimage/data/motorcycle_right.png"),
+    },
+    "val": {"flower": ("sklearn/datasets/images/flower.jpg",), "rocket": ("skimage/data/rocket.jpg",)},
+    "test": {"chelsea": ("skimage/data/chelsea.png",), "china": ("sklearn/datasets/images/china.jpg",)},
+}
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """One source photograph: its name, its files, and how many evaluation crops it can give."""
+
+    name: str
+    files: tuple[Path, ...]
+    capacity: int
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A square piece of one photograph: pixels uint8 [size,size,3] at (x, y) of the file shrunk to `scale`."""
+
+    photograph: str
+    file: str
+    scale: float
+    x: int
+    y: int
+    pixels: np.ndarray
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.pixels.tobytes()).hexdigest()
+
+
+# --- which photographs, and in which split ---------------------------------------------------------------------
+
+
+def shipped_photographs() -> dict[str, dict[str, tuple[Path, ...]]]:
+    """The files of `SHIPPED`, where the installed packages keep them: {split: {photograph: files}}."""
+    return {split: {name: tuple(packaged(file) for file in files) for name, files in named.items()} for split, named in SHIPPED.items()}
+
+
+def packaged(file: str) -> Path:
+    package, _, rest = file.partition("/")
+    return Path(find_spec(package).origin).parent / rest
+
+
+def measured(
+    name: str, files: tuple[Path, ...], pixels: Sequence[np.ndarray], scales: Sequence[float], crop: int, patch: int, seed: int
+) -> Photograph:
+    """A photograph whose crops of `crop` pixels are counted; capacity 0 when it lacks contrast for crops or patches.
+
+    pixels: uint8 [H,W,3] of each file; seed: of the places of its crops. Raises UserError for a file too small for a crop or a
+    patch.
+    """
+    for file, image in zip(files, pixels, strict=True):
+        _check_size(file, image, max(scales), max(crop, patch))
+    if not any(grid(level, patch) for image in pixels for _, level in levels(image, scales, min(crop, patch))):
+        return Photograph(name, files, 0)
+    return Photograph(name, files, len(crop_places(name, pixels, scales, crop, seed)))
+
+
+def _check_size(file: Path, pixels: np.ndarray, scale: float, size: int) -> None:
+    height, width = pixels.shape[:2]
+    if round(min(height, width) * scale) < size:
+        raise UserError(
+            f"{file} is {width} x {height} pixels, at scale {scale:g} too small for pieces of {size} pixels; "
+            "remove it, or lower data.image_size and data.patch_size in params.yaml"
+        )
+
+
+def split_photographs(photographs: Sequence[Photograph], wanted: dict[str, int], seed: int) -> dict[str, list[Photograph]]:
+    """Deal photographs into test, val and train, each photograph to one of them.
+
+    They are ordered by a hash of (seed, name), so the order of the folder does not matter. Test and val take a
+    quarter each (at least one, at most one per crop wanted), and more until they hold their `wanted` crops; train
+    takes the rest. Raises UserError when nothing is left for train.
+    """
+    waiting = sorted(photographs, key=lambda p: derive_seed(seed, "prepare", "split", p.name))
+    dealt = {}
+    for split in ("test", "val"):
+        taken = min(wanted[split], max(1, len(photographs) // 4))
+        while taken < len(waiting) and sum(p.capacity for p in waiting[:taken]) < wanted[split]:
+            taken += 1
+        dealt[split], waiting = waiting[:taken], waiting[taken:]
+    if not waiting:
+        raise UserError(
+            f"{len(photographs)} photographs are too few for training, {wanted['val']} validation crops and "
+            f"{wanted['test']} test crops from photographs of their own; add photographs, or lower data.val_images, "
+            "data.test_images or data.image_size in params.yaml"
+        )
+    return {"train": waiting, "val": dealt["val"], "test": dealt["test"]}
+
+
+# --- scales and contrast ---------------------------------------------------------------------------------------
+
+
+def shrink(pixels: np.ndarray, scale: float) -> np.ndarray:
+    """uint8 [H,W,3] at `scale` <= 1 of its size, antialiased (Pillow's Lanczos filter, widened by 1/scale)."""
+    height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
+    if (height, width) == pixels.shape[:2]:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))
+
+
+def levels(pixels: np.ndarray, scales: Sequence[float], size: int) -> Iterator[tuple[float, np.ndarray]]:
+    """(scale, pixels at that scale) for each scale that holds a window of `size`."""
+    for scale in scales:
+        shrunk = shrink(pixels, scale)
+        if min(shrunk.shape[:2]) >= size:
+            yield scale, shrunk
+
+
+def contrast(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Standard deviation of the grey levels (0-255) in the window at each position: float64 [H-size+1, W-size+1].
+
+    By integral images, in exact integers: var = E[g²] - E[g]².
+    """
+    grey = _grey(pixels).astype(np.int64)
+    mean, square = (_window_sum(values, size) / size**2 for values in (grey, grey * grey))
+    return np.sqrt(np.maximum(square - mean**2, 0.0))
+
+
+def _grey(pixels: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(pixels).convert("L"))
+
+
+def _window_sum(values: np.ndarray, size: int) -> np.ndarray:
+    total = np.pad(values.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    return total[size:, size:] - total[:-size, size:] - total[size:, :-size] + total[:-size, :-size]
+
+
+# --- evaluation crops ------------------------------------------------------------------------------------------
+
+
+def grid(pixels: np.ndarray, size: int) -> list[tuple[int, int]]:
+    """(x, y) of the windows with contrast in the centred grid of non-overlapping windows."""
+    grey = _grey(pixels)
+    height, width = grey.shape
+    rows = range((height % size) // 2, height - size + 1, size)
+    columns = range((width % size) // 2, width - size + 1, size)
+    return [(x, y) for y in rows for x in columns if grey[y : y + size, x : x + size].std() >= MIN_CONTRAST]
+
+
+class Place(NamedTuple):
+    """A window of one file of a photograph, shrunk to `scale`."""
+
+    file: int
+    scale: float
+    x: int
+    y: int
+
+    def overlaps(self, other: "Place", size: int) -> bool:
+        """Whether two windows of `size` pixels show some of the same scene; all files of a photograph show the same."""
+        spans = [((p.x / p.scale, (p.x + size) / p.scale), (p.y / p.scale, (p.y + size) / p.scale)) for p in (self, other)]
+        return all(a[0] < b[1] and b[0] < a[1] for a, b in zip(*spans, strict=True))
+
+
+def crop_places(name: str, pixels: Sequence[np.ndarray], scales: Sequence[float], size: int, seed: int) -> list[Place]:
+    """Where the evaluation crops of a photograph lie: no two overlap in its own coordinates, whatever their scales.
+
+    Scales take turns, the coarsest first, and places within one are drawn at random from its grid.
+    """
+    rng, groups = numpy_generator(seed, "prepare", "crops", name), []
+    for file, image in enumerate(pixels):
+        for scale, shrunk in levels(image, sorted(scales), size):
+            groups.append([Place(file, scale, int(x), int(y)) for x, y in rng.permutation(np.array(grid(shrunk, size), int).reshape(-1, 2))])
+    taken: list[Place] = []
+    waiting = [iter(group) for group in groups]
+    while waiting:
+        for group in list(waiting):
+            place = next((p for p in group if not any(p.overlaps(other, size) for other in taken)), None)
+            if place is None:
+                waiting.remove(group)
+            else:
+                taken.append(place)
+    return taken
+
+
+def evaluation_crops(photographs: Sequence[Photograph], scales: Sequence[float], size: int, count: int, seed: int) -> list[Crop]:
+    """`count` crops, no two showing the same part of a scene, spread evenly over photographs and their scales.
+
+    Photographs, and scales within one, take turns, so the first few crops are as varied as the whole.
+    Raises UserError when the photographs hold fewer.
+    """
+    allotted = allot(count, [p.capacity for p in photographs])
+    if sum(allotted) < count:
+        raise UserError(
+            f"{count} crops of {size} pixels are wanted but {', '.join(p.name for p in photographs)} hold "
+            f"{sum(allotted)}; lower data.val_images, data.test_images or data.image_size in params.yaml, "
+            "or add scales or photographs"
+        )
+    return interleave([_crops(photograph, scales, size, share, seed) for photograph, share in zip(photographs, allotted, strict=True)])
+
+
+def allot(total: int, capacities: Sequence[int]) -> list[int]:
+    """`total` shared as evenly as the capacities allow; less than `total` when they are used up."""
+    given = [0] * len(capacities)
+    for _ in range(min(total, sum(capacities))):
+        open_parts = [part for part, capacity in enumerate(capacities) if given[part] < capacity]
+        given[min(open_parts, key=given.__getitem__)] += 1
+    return given
+
+
+def _crops(photograph: Photograph, scales: Sequence[float], size: int, count: int, seed: int) -> list[Crop]:
+    pixels = [read_photograph(file) for file in photograph.files]
+    cut = []
+    for place in crop_places(photograph.name, pixels, scales, size, seed)[:count]:
+        shrunk = shrink(pixels[place.file], place.scale)
+        cut.append(_cut(photograph, photograph.files[place.file], place.scale, shrunk, place.x, place.y, size))
+    return cut
+
+
+def interleave(groups: Sequence[Sequence[Item]]) -> list[Item]:
+    """The first of each group, then the second of each, and so on."""
+    return [item for row in zip_longest(*groups) for item in row if item is not None]
+
+
+# --- training patches ------------------------------------------------------------------------------------------
+
+
+def training_patches(
+    photographs: Sequence[Photograph],
+    scales: Sequence[float],
+    size: int,
+    count: int,
+    rng: np.random.Generator,
+) -> list[Crop]:
+    """`count` patches at random usable places, overall_rmse evenly over photographs, then over their files and scales."""
+    return [
+        patch
+        for photograph, share in zip(photographs, shares(count, len(photographs)), strict=True)
+        for patch in _patches(photograph, scales, size, share, rng)
+    ]
+
+
+def _patches(photograph, scales, size, count, rng) -> Iterator[Crop]:
+    places = []
+    for file in photograph.files:
+        for scale, shrunk in levels(read_photograph(file), scales, size):
+            corners = np.argwhere(contrast(shrunk, size) >= MIN_CONTRAST)
+            if len(corners):
+                places.append((file, scale, shrunk, corners))
+    for (file, scale, shrunk, corners), share in zip(places, shares(count, len(places)), strict=True):
+        for y, x in rng.choice(corners, share, replace=share > len(corners)):
+            yield _cut(photograph, file, scale, shrunk, x, y, size)
+
+
+def shares(total: int, parts: int) -> list[int]:
+    """`total` in `parts` whole numbers that differ by at most one, the larger ones first."""
+    return [total // parts + (part < total % parts) for part in range(parts)]
+
+
+def _cut(photograph, file, scale, pixels, x, y, size) -> Crop:
+    piece = np.ascontiguousarray(pixels[y : y + size, x : x + size])
+    return Crop(photograph.name, file.name, scale, int(x), int(y), piece)

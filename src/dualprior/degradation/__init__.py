@@ -1,0 +1,1 @@
+"""How images are measured: operators, noise, and what the measurement demands of an image."""

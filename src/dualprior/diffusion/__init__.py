@@ -1,0 +1,1 @@
+"""The prior learned from data: denoiser, schedule, training, samplers."""

@@ -1,0 +1,1 @@
+"""What results are worth: metrics, comparisons, tables, figures."""

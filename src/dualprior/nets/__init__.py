@@ -1,1 +1,0 @@
-"""Networks: the noise-conditioned U-Net of the diffusion model and the skip network of the Deep Image Prior."""

@@ -1,0 +1,133 @@
+"""params.yaml, checked. A stage receives a `Config` that holds only the sections it declares; reading another one raises."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from dualprior.common.errors import UserError
+from dualprior.common.params import DDPM, DIP, Ablate, Audit, Data, Degrade, Evaluate, Generate, Restore, Section
+from dualprior.degradation.task import Task
+
+
+class Params(Section):
+    """The whole of the default experiment's params.yaml."""
+
+    data: Data
+    degrade: Degrade
+    tasks: Annotated[dict[str, Task], Field(min_length=1)]
+    ddpm: DDPM
+    dip: DIP
+    restore: Restore
+    generate: Generate
+    evaluate: Evaluate
+    ablate: Ablate
+    audit: Audit
+
+    @model_validator(mode="after")
+    def _named_tasks_exist(self):
+        for name in ("ablate", "audit"):
+            missing = [t for t in getattr(self, name).tasks if t not in self.tasks]
+            if missing:
+                raise ValueError(f"{name}.tasks names {missing}, which tasks does not have; it has {sorted(self.tasks)}")
+        return self
+
+
+class Config:
+    """The sections a stage declared, as attributes; `entry(section, name)` for one of its entries. Remembers what was read.
+
+    params: of the pipeline at hand first, then of the default experiment.
+    """
+
+    def __init__(self, params: list[Section], sections: tuple[str, ...]):
+        self._all = params
+        self._sections = frozenset(sections)
+        self._read: set[str] = set()
+
+    def __getattr__(self, name: str):
+        if name.startswith("_"):
+            raise AttributeError(name)
+        section = self._find(name)
+        self._note(name)
+        return section
+
+    def entry(self, section: str, name: str) -> Section:
+        """`name` of a section that maps names to entries; the stage declares "section.name" or the whole section."""
+        entries = self._find(section)
+        entries = entries if isinstance(entries, dict) else vars(entries)
+        if name not in entries:
+            raise UserError(f"{section.removesuffix('s')} '{name}' is not in params.yaml; it has {', '.join(entries)}")
+        self._note(section if section in self._sections else f"{section}.{name}")
+        return entries[name]
+
+    def task(self, name: str) -> Task:
+        return self.entry("tasks", name)
+
+    def unread(self) -> list[str]:
+        """Declared sections that nothing has read: a change there would rerun the stage for nothing."""
+        return sorted(self._sections - self._read)
+
+    def _find(self, section: str):
+        holder = next((params for params in self._all if section in type(params).model_fields), None)
+        if holder is None:
+            raise AttributeError(section)
+        return getattr(holder, section)
+
+    def _note(self, section: str) -> None:
+        if section not in self._sections:
+            raise AttributeError(f"this stage does not declare the parameter section '{section}'")
+        self._read.add(section)
+
+
+def read_yaml(path: Path) -> dict:
+    """YAML 1.2 (so 2e-05 is a number) as plain dicts. Raises UserError for a missing or broken file."""
+    try:
+        data = YAML(typ="safe").load(Path(path))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; run from the project's folder") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}; mend that and run again") from None
+    except YAMLError as error:
+        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}; mend it") from None
+    if not isinstance(data, dict):
+        raise UserError(f"{path} holds no parameters; restore it with git checkout")
+    return data
+
+
+def check_params(data: dict, source: str = "params.yaml", kind: type[Section] = Params) -> Section:
+    """The checked parameters. Raises UserError naming the parameter, the value and the rule broken; source: the file to mend."""
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise UserError(_one_line(error, source)) from None
+
+
+def _one_line(error: ValidationError, source: str) -> str:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    value = "" if isinstance(first["input"], dict | Section) else f" = {first['input']!r}"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        return f"{source}: {name}{value} is not a parameter; check its spelling or take it out{more}"
+    if first["type"] == "missing":
+        return f"{source}: {name} is missing; add it, or restore the file with git checkout{more}"
+    rule = first["msg"].removeprefix("Value error, ")
+    where = f"{name}{value}: " if name else ""
+    return f"{source}: {where}{rule}; mend it in {source}{more}"
+
+
+def load_params(root: Path, study: str | None = None) -> list[Section]:
+    """All of params.yaml, checked: of the study first (its model is `Params` in studies/NAME/params.py), then the default one."""
+    default = check_params(read_yaml(root / "params.yaml"))
+    if study is None:
+        return [default]
+    file = Path("studies") / study / "params.yaml"
+    return [check_params(read_yaml(root / file), file.as_posix(), import_module(f"studies.{study}.params").Params), default]
+
+
+def load_config(root: Path, sections: tuple[str, ...], study: str | None = None) -> Config:
+    """All parameters are checked; only `sections` (e.g. "dip", "tasks.sr4") can be read."""
+    return Config(load_params(root, study), sections)

@@ -1,0 +1,1 @@
+"""Every method that restores an image, and the registry that knows them."""

@@ -1,1 +1,0 @@
-"""One module a stage: the only code that touches disk, devices, progress and logging."""

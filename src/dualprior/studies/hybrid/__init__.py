@@ -1,1 +1,0 @@
-"""The wide study of the hybrid: more crops, several seeds, weaker priors, and every knob."""

@@ -1,1 +1,0 @@
-"""The written report, made from the metrics: laws and frames are computed, the pages are rendered."""
