@@ -1,18 +1,8 @@
-"""Which crops the study uses and how it names their measurements, and reading those back as a restorer sees them."""
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+"""Which crops the study uses and how it names their measurements."""
 
 import pandas as pd
-import torch
-from studies.stopping.params import Images, Problem
 
-from dualprior.common import io
-from dualprior.degradation.measurement import Measurement, observe
-
-if TYPE_CHECKING:
-    from dualprior.common.paths import Paths
+from studies.stopping.params import Images
 
 
 def chosen(manifest: pd.DataFrame, split: str, images: Images) -> pd.DataFrame:
@@ -25,10 +15,3 @@ def chosen(manifest: pd.DataFrame, split: str, images: Images) -> pd.DataFrame:
     seeds = range(images.seeds if split == "test" else 1)
     every = pd.concat([rows[["index", "image"]].assign(seed=seed) for seed in seeds], ignore_index=True)
     return every.assign(name=every["image"] + "~" + every["seed"].astype(str))
-
-
-def read(paths: Paths, key: str, problem: Problem, split: str, images: Images, device: torch.device) -> Measurement:
-    """The measurements of one problem, with the operator that made them."""
-    tensors = io.read_tensors(paths.stopping_measured(key))
-    names = list(chosen(io.read_table(paths.manifest), split, images)["name"])
-    return observe(tensors, split, problem, names, device)

@@ -1,8 +1,8 @@
-"""Fit a Deep Image Prior to the measurements of one problem and keep every few iterates, for any rule to be tried on.
+"""fit@problem: Deep Image Prior fits to the measurements of one problem, every few iterates kept for any rule to be tried on.
 
-Reads measurements only. In one batch: the two fits of the witness, and where asked one to the whole measurement (which
-the rivals stop) and one to a probed copy of it (which SURE needs). No stopping rule is run here, so a new rule reruns
-no fit; a ladder, which changes what is fitted, is.
+Reads measurements only. In one batch: the two paired fits, and where asked one to the whole measurement (which published
+rules stop) and one to a probed copy of it (which SURE needs). No stopping rule is run here, so a new rule reruns no fit;
+noise annealing, which changes what is fitted, is.
 """
 
 from __future__ import annotations
@@ -11,56 +11,53 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from studies.stopping import crops
-from studies.stopping.noise_annealing import Ladder, noised
-from studies.stopping.params import Fit, Fitting, Images, Problem
-from studies.stopping.witnesses import probe, whole, witness_of
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from dualprior.common import device, io
 from dualprior.common.device import Stopwatch
 from dualprior.common.params import DIPNetwork
+from dualprior.common.progress import track
 from dualprior.common.seeding import ImageNoise
 from dualprior.degradation.data_consistency import project_on_exact_data
 from dualprior.degradation.measurement import Measurement
-from dualprior.degradation.operators import Mask, Operator
+from dualprior.degradation.operators import Operator
 from dualprior.diffusion import schedule
 from dualprior.dip import fit as dip
 from dualprior.dip.risk import MeasurementSplit, RiskEstimate
-from dualprior.evaluation import image_metrics
+from dualprior.restoration.problem import read_measurement
+from studies.stopping.noise_annealing import NoiseAnnealing, noised
+from studies.stopping.params import Fit, Fitting, Problem
+from studies.stopping.splits import probe, risk_of, whole
 
 if TYPE_CHECKING:
-    from dualprior.common.config import Config
-
     from dualprior.common.paths import Paths
+    from dualprior.pipeline.config import Config
 
-PARAMS = ("images", "fitting", "fits.{key}", "problems.{problem}", "networks.{network}")
-LITERAL_LEVEL = 0.2  # noise, in [-1, 1] units, that a ladder on a clean image starts from in units of fitting.top
+PARAMS = ("fitting", "fits", "problems.{key}", "networks")
+LITERAL_LEVEL = 0.2  # noise, in [-1, 1] units, that annealing on a clean image starts from in units of fitting.top
 log = logging.getLogger(__name__)
 
 
-def run(config: Config, paths: Paths, key: str | None = None) -> None:
-    """key: the entry of fits."""
-    images: Images = config.images
+def run(config: Config, paths: Paths, key: str) -> None:
+    """key: the problem; every entry of fits that names it is fitted."""
     fitting: Fitting = config.fitting
-    fit: Fit = config.entry("fits", key)
-    problem: Problem = config.entry("problems", fit.problem)
-    network: DIPNetwork = config.entry("networks", fit.network)
+    problem: Problem = config.entry("problems", key)
+    networks: dict[str, DIPNetwork] = config.networks
     where = device.pick()
-    recipe = dip.Recipe.of({**fitting.model_dump(), "network": network.model_dump()})
-    tensors, info = {}, {"steps": kept_steps(fit), "problem": fit.problem, "rungs": []}
-    for split in ("val", "test"):
-        measured = crops.read(paths, fit.problem, problem, split, images, where)
-        done = fit_all(measured, problem, fit, fitting, recipe)
-        tensors |= {f"{split}_{name}": stack for name, stack in done.streams.items()}
-        info["rungs"] += [{"split": split, **row} for row in done.rungs]
-        info[split] = {"fits": done.count, "seconds_per_step": done.seconds_per_step}
-        log.info("%s: %d %s fits, %.2f ms a step and fit", key, done.count, split, 1e3 * done.seconds_per_step)
-    io.write_tensors(paths.stopping_fits(key) / "iterates.safetensors", tensors)
-    io.write_json(paths.stopping_fits(key) / "info.json", info)
+    for name, fit in config.fits.items():
+        if fit.problem != key:
+            continue
+        recipe = dip.Recipe.of(fitting.model_dump(), networks[fit.network].model_dump())
+        tensors, info = {}, {"steps": kept_steps(fit), "levels": []}
+        for split in ("val", "test"):
+            measured = read_measurement(paths.measurements(key), problem, split, where)
+            done = fit_all(measured, problem, fit, fitting, recipe, f"{name}, {split}")
+            tensors |= {f"{split}_{stream}": stack for stream, stack in done.streams.items()}
+            info["levels"] += [{"split": split, **row} for row in done.levels]
+            info[split] = {"fits": done.count, "seconds_per_step": done.seconds_per_step}
+        io.write_tensors(paths.folder("fits") / key / name / "iterates.safetensors", tensors)
+        io.write_json(paths.folder("fits") / key / name / "info.json", info)
 
 
 def kept_steps(fit: Fit) -> list[int]:
@@ -76,38 +73,38 @@ class Streams:
     """
 
     streams: dict[str, Tensor]
-    rungs: list[dict]
+    levels: list[dict]
     count: int  # fits in the batch
     seconds_per_step: float  # of one fit
 
 
-def fit_all(measured: Measurement, problem: Problem, fit: Fit, fitting: Fitting, recipe: dip.Recipe) -> Streams:
+def fit_all(measured: Measurement, problem: Problem, fit: Fit, fitting: Fitting, recipe: dip.Recipe, what: str) -> Streams:
     n, device_ = len(measured.y), measured.y.device
-    risk = witness_of(measured, problem, fit, fitting)
+    risk = risk_of(measured, problem, fit, fitting)
     parts = _parts(measured, problem, fit, fitting, risk)
     names = [f"{name}/2" if part == "second" else name for part in parts for name in measured.names]
     y = torch.cat([part.y for part in parts.values()])
-    rungs = _Rungs(measured, fit, fitting, list(parts)) if fit.ladder != "none" else None
+    annealed = _Annealed(measured, fit, fitting, list(parts)) if fit.annealing != "none" else None
     steps = dip.fit_images(
-        recipe, measured.op[[*range(n)] * len(parts)], y if rungs is None else rungs.target(y), names, measured.size, fit.steps,
-        device=device_, keep=_keep(parts, measured.op), input_scale=None if rungs is None else rungs.input_scale,
+        recipe, measured.op[[*range(n)] * len(parts)], y if annealed is None else annealed.target(y), names, measured.size, fit.steps,
+        device=device_, keep=_keep(parts, measured.op), input_scale=None if annealed is None else annealed.input_scale,
     )  # fmt: skip
     kept: dict[str, list[Tensor]] = {}
     with Stopwatch(len(names)) as watch:
-        for done in tqdm(steps, total=fit.steps, unit="step", mininterval=5, disable=None):
+        for done in track(steps, f"fit {what}", fit.steps):
             if done.step % fit.every == 0:
                 averages = dict(zip(parts, done.average.chunk(len(parts)), strict=True))
                 for name, tensor in _shown(done, averages, list(parts), measured, problem).items():
                     kept.setdefault(name, []).append(tensor.half().cpu())
-                if rungs is not None:
-                    rungs.look(done.step, averages, risk)
+                if annealed is not None:
+                    annealed.look(done.step, averages, risk)
     stacked = {name: torch.stack(tensors) for name, tensors in kept.items()}
-    return Streams(stacked, [] if rungs is None else rungs.rows, len(names), watch.seconds / fit.steps)
+    return Streams(stacked, [] if annealed is None else annealed.rows, len(names), watch.seconds / fit.steps)
 
 
 def _parts(measured: Measurement, problem: Problem, fit: Fit, fitting: Fitting, risk: RiskEstimate | None) -> dict[str, MeasurementSplit]:
     """What is fitted side by side, by name."""
-    parts = {} if risk is None else dict(zip(("first", "second"), risk.parts, strict=True))
+    parts = {} if risk is None else dict(zip(("first", "second"), risk.splits, strict=True))
     if fit.whole:
         parts["whole"] = whole(measured, problem)
     if fit.probe:
@@ -123,7 +120,7 @@ def _keep(parts: dict[str, MeasurementSplit], op: Operator) -> Tensor | None:
 
 
 def _measured(op: Operator, y: Tensor) -> Tensor:
-    return op.mask.to(y) if isinstance(op, Mask) else torch.ones_like(y)
+    return torch.ones_like(y) if op.measured is None else op.measured.to(y)
 
 
 def _shown(done: dip.DIPStep, averages: dict[str, Tensor], parts: list[str], measured: Measurement, problem: Problem) -> dict[str, Tensor]:
@@ -135,26 +132,26 @@ def _shown(done: dip.DIPStep, averages: dict[str, Tensor], parts: list[str], mea
         shown["pair_output"] = (outputs["first"] + outputs["second"]) / 2
     if "whole" in parts:
         shown["whole_output"] = outputs["whole"]
-    if problem.operator != "identity":
+    if problem.hides:
         shown = {name: project_on_exact_data(measured.op, image, measured.y, measured.sigma_y) for name, image in shown.items()}
     if "whole" in parts:
         shown["whole_loss"] = losses["whole"].float()
     return shown
 
 
-class _Rungs:
-    """The ladder of one batch: where every image stands, what it is fitted to, and the row of every rung it leaves."""
+class _Annealed:
+    """Noise annealing of one batch: at which level every image is, what it is fitted to, and a row for every level it leaves."""
 
     def __init__(self, measured: Measurement, fit: Fit, fitting: Fitting, parts: list[str]):
         n = len(measured.y)
         start = fitting.top * (measured.sigma_y or LITERAL_LEVEL)
-        self.taus = schedule.few_step_grid(start, fitting.rungs - 1)
-        self.ladder = Ladder(self.taus, n, fitting.rung_patience, measured.y.device)
+        self.taus = schedule.few_step_grid(start, fitting.levels - 1)
+        self.annealing = NoiseAnnealing(self.taus, n, fitting.level_patience, measured.y.device)
         noise = ImageNoise(fitting.seed, "ladder", measured.names)
         self._frozen = torch.stack([noise(measured.y) for _ in self.taus])  # [K, n, C, h, w]
-        self._signs = [-1.0 if part == "second" else 1.0 for part in parts]  # the twin's rungs are antithetic too
+        self._signs = [-1.0 if part == "second" else 1.0 for part in parts]  # the second fit's noise is antithetic too
         self._fit, self._fitting, self._names, self._parts = fit, fitting, measured.names, parts
-        self._time = -(-fit.steps // (len(self.taus) * fit.every)) * fit.every  # of a literal rung: whole kept steps
+        self._time = -(-fit.steps // (len(self.taus) * fit.every)) * fit.every  # of a literal level: whole kept steps
         self._y: Tensor | None = None
         self.rows: list[dict] = []
 
@@ -163,50 +160,37 @@ class _Rungs:
         self._y = y
 
         def at(step: int) -> Tensor:
-            if self._fit.ladder == "literal":
-                self._descend_on_time(step)
-            if self._fit.ladder == "input":
+            if self._fit.annealing == "literal":
+                self.annealing.step_down(self.annealing.level < (step - 1) // self._time)
+            if self._fit.annealing == "input":
                 return y
             return torch.cat([self._noised(part, sign) for part, sign in zip(y.chunk(len(self._signs)), self._signs, strict=True)])
 
         return at
 
     def _noised(self, part: Tensor, sign: float) -> Tensor:
-        return noised(part, sign * self.ladder.tau, self._frozen, self.ladder.rung)
-
-    def _descend_on_time(self, step: int) -> None:
-        due = (step - 1) // self._time
-        self.ladder.climb_down(self.ladder.rung < due)
+        return noised(part, sign * self.annealing.tau, self._frozen, self.annealing.level)
 
     def input_scale(self, step: int) -> Tensor:
-        if self._fit.ladder != "input":
+        if self._fit.annealing != "input":
             return torch.ones(len(self._y))
-        share = self.ladder.tau / float(self.taus[0])
+        share = self.annealing.tau / float(self.taus[0])
         return (1 + (self._fitting.input_top - 1) * share).repeat(len(self._signs))
 
     def look(self, step: int, averages: dict[str, Tensor], risk: RiskEstimate | None) -> None:
-        """After a kept step: note what each image has reached on its rung, and let those that stall go down."""
-        rung, tau = self.ladder.rung.clone(), self.ladder.tau
-        estimate = None if risk is None else risk.estimate([averages["first"], averages["second"]])
+        """After a kept step: note what each image has reached at its level, and let those that stall go down."""
+        level, tau = self.annealing.level.clone(), self.annealing.tau
         if risk is not None:
-            leaves = self.ladder.update(step, estimate)
+            leaves = self.annealing.update(step, risk.estimate([averages["first"], averages["second"]]))
         else:
-            leaves = torch.full_like(rung, step % self._time == 0, dtype=torch.bool)
+            leaves = torch.full_like(level, step % self._time == 0, dtype=torch.bool)
         ends = leaves | torch.tensor(step == self._fit.steps)
         if not ends.any():
             return
         first = self._y.chunk(len(self._signs))[0]
-        target = first if self._fit.ladder == "input" else noised(first, tau, self._frozen, rung)
-        psnr, ssim = _quality(target, averages[self._parts[0]])
+        target = first if self._fit.annealing == "input" else noised(first, tau, self._frozen, level)
+        mse = (averages[self._parts[0]] - target).square().mean((1, 2, 3))
+        psnr = (10 * torch.log10(4 / mse)).tolist()
         for i in ends.nonzero().flatten().tolist():
-            self.rows.append({
-                "name": self._names[i], "rung": int(rung[i]), "tau": float(tau[i]), "step": step,
-                "psnr_to_target": float(psnr[i]), "ssim_to_target": float(ssim[i]),
-                "estimate": None if estimate is None else float(estimate[i]),
-            })  # fmt: skip
-
-
-def _quality(target: Tensor, image: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """PSNR and SSIM of a fit against its rung's own (noisy, unclipped) target: [n] each."""
-    a, b = ((x.float().cpu().numpy().transpose(0, 2, 3, 1) + 1) / 2 for x in (target, image))
-    return image_metrics.psnr(a, b), image_metrics.ssim(a, b)
+            row = {"name": self._names[i], "level": int(level[i]), "tau": float(tau[i]), "step": step, "psnr_to_target": psnr[i]}
+            self.rows.append(row)

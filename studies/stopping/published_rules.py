@@ -1,4 +1,4 @@
-"""Stopping rules of the literature, and the diffusion model as a judge: rivals of the project's own, on the same terms.
+"""Stopping rules of the literature, and a score by the diffusion model.
 
 Each is fed a fit step by step like the rules of `stopping` and sees no clean image.
 """
@@ -46,7 +46,7 @@ class MonteCarloSURE:
     """Stein's unbiased risk estimate with its divergence by a random probe (Ramani et al. 2008, Eq. 14).
 
     mse = |f(y) - y|^2 / d - sigma_y^2 + 2 sigma_y^2 div / d,  div = b' (f(y + h b) - f(y)) / h, b ~ N(0, I).
-    The companion "probe" is the same fit (same weights, input and jitter) to y + h b. Denoising of Gaussian noise only.
+    The paired fit "probe" is the same fit (same weights, input and jitter) to y + h b. Denoising of Gaussian noise only.
     """
 
     sigma_y: float
@@ -211,10 +211,10 @@ class SelfValidation:
         return (self._net(image) - image).square().mean((1, 2, 3))
 
 
-# --- the diffusion model as a judge ---------------------------------------------------------------------------
+# --- a score by the diffusion model ---------------------------------------------------------------------------
 
 
-class DiffusionJudge:
+class DiffusionScore:
     """J(f) = mean over levels s of |eps_hat(f + s eps, s) - eps|^2: how well the diffusion model can tell fresh noise
     from the image. Any operator, noise level unknown; not an error, only a score whose minimum is looked for.
 
@@ -224,7 +224,7 @@ class DiffusionJudge:
 
     def __init__(self, denoise: Callable[[Tensor, float], Tensor], levels: Sequence[float], eps: Tensor):
         if not (levels and all(level > 0 for level in levels)):  # nor with NaN
-            raise UserError(f"the diffusion judge needs noise levels above 0 and was given {list(levels)}")
+            raise UserError(f"the diffusion score needs noise levels above 0 and was given {list(levels)}")
         self._denoise, self._levels, self._eps = denoise, list(levels), eps
 
     @torch.no_grad()

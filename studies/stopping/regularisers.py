@@ -24,7 +24,7 @@ def none(step: int, output: Tensor, average: Tensor | None) -> Tensor:
 def denoiser_pull(denoise: Denoise, weight: float, level: float, refresh: int, data_consistency: Callable[[Tensor], Tensor] | None = None):
     """weight * mean |f - sg D(f_avg; level)|^2: the learned denoising prior (RED: Romano et al. 2017).
 
-    The target is refreshed every `refresh` steps. data_consistency: applied to it, to condition the denoiser on the measurement
+    The target is refreshed every `refresh` steps. data_consistency: applied to the target, to condition the denoiser on the measurement
     (as DiffPIR's data step does); None for the prior alone.
     """
     target = None

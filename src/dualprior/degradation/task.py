@@ -24,9 +24,13 @@ class Task(Section):
             first = error.errors()[0]
             name = ".".join(map(str, first["loc"]))
             raise ValueError(f"operator {self.operator}: {name}: {first['msg'].lower()}") from None
-        if not self.hides and self.noise == 0:
+        if self.needs_noise() and not self.hides and self.noise == 0:
             raise ValueError("denoising with noise 0 has nothing to restore; give a noise above 0")
         return self
+
+    def needs_noise(self) -> bool:
+        """Whether a denoising task without Gaussian noise has nothing to restore."""
+        return True
 
     @property
     def hides(self) -> bool:

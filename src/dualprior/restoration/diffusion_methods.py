@@ -52,8 +52,9 @@ def split_of(zeta: float | None) -> Split:
 
 
 def data_step(problem: Problem, weight: float) -> DataConsistency:
-    """What draws a guess of the image towards the measurement."""
-    return proximal(problem.measured.op, problem.measured.y, problem.measured.sigma_y, weight)
+    """What draws a guess of the image towards the measurement; the guess is clipped, so that no chain can run away."""
+    towards_y = proximal(problem.measured.op, problem.measured.y, problem.measured.sigma_y, weight)
+    return lambda x0, sigma: towards_y(x0.clamp(-1, 1), sigma)
 
 
 def from_noise(problem: Problem, sigmas: np.ndarray, split: Split, data_consistency: DataConsistency, purpose: str) -> Restoration:

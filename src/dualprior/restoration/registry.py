@@ -69,7 +69,7 @@ def _chain(problem: Problem, s: Restore, past: Mapping) -> Rounds:
 
 def _mean_of_chains(problem: Problem, s: Restore, past: Mapping) -> Rounds:
     fixed = {"calls": [s.ddpm.calls[0]], "data_weight": [past["ddpm"].setting["data_weight"]], "samples": [s.ddpm.mean_of]}
-    return [{"zeta": list(s.ddpm.zetas), **fixed}]
+    return [{"zeta": list(s.ddpm.mean_zetas), **fixed}]
 
 
 def _full_chain(problem: Problem, s: Restore, past: Mapping) -> Rounds:

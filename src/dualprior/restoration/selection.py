@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from dualprior.common.progress import track
 from dualprior.restoration.problem import Problem, Restoration, mean_psnr, overall_rmse, with_error
 from dualprior.restoration.registry import Method, learn, methods_for
 
+REPEAT_BELOW = 1.0  # seconds
 log = logging.getLogger(__name__)
 
 
@@ -31,14 +33,23 @@ def restore_all(val: Problem, test: Problem, clean_val: Tensor, settings: Restor
             (setting,) = _combinations(method.rounds(test, settings, done)[0])
             few = test.first(settings.ddpm.full_images)
             _warm_up(few)
-            done[key] = replace(method.run(few, done, **setting), setting=setting)
+            done[key] = _timed(method, few, done, setting)
             continue
         best = choose(method, methods, val, done_val, clean_val, settings)
         expected = overall_rmse(best.x, clean_val)  # one number, from validation images
         done_val[key] = with_error(best, expected)
-        done[key] = with_error(replace(method.run(test, done, **best.setting), setting=best.setting), expected)
+        done[key] = with_error(_timed(method, test, done, best.setting), expected)
         log.info("%s: %s %.2f dB on validation", name, key, mean_psnr(best.x, clean_val))
     return done
+
+
+def _timed(method: Method, test: Problem, past: Mapping[str, Restoration], setting: dict) -> Restoration:
+    """The restoration; of a quick one, that of median seconds of three equal runs."""
+    begin = time.perf_counter()
+    runs = [method.run(test, past, **setting)]
+    if time.perf_counter() - begin < REPEAT_BELOW:
+        runs += [method.run(test, past, **setting) for _ in range(2)]
+    return replace(sorted(runs, key=lambda run: run.cost.seconds)[len(runs) // 2], setting=setting)
 
 
 def _warm_up(given: Problem) -> None:

@@ -1,0 +1,133 @@
+"""The parameters of the study of stopping rules: studies/stopping/params.yaml."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from dualprior.common.params import Count, DIPNetwork, NonNegative, Number, Positive, Precision, Section, Seed, Share, Whole
+from dualprior.degradation.task import Task
+
+Term = Literal["none", "perceptual", "adversarial", "denoiser", "conditional"]
+
+
+class Images(Section):
+    """Which crops of the default experiment, and how often each is measured anew."""
+
+    test: Count
+    seeds: Count  # each with noise, masks and networks of its own
+    val: Count  # measured once
+    seed: Seed
+
+
+class Problem(Task):
+    """A task with noise of any kind. noise: of Gaussian noise, on the 0-255 scale."""
+
+    kind: Literal["gaussian", "poisson", "impulses"] = "gaussian"
+    peak: Positive | None = None  # photons at white
+    share: Share | None = None  # of the values struck by salt or pepper, over the Gaussian noise
+    leaks: bool = False  # the clean image itself is the measurement: never ranked
+
+    @model_validator(mode="after")
+    def _noise_is_complete(self):
+        needed = {"poisson": "peak", "impulses": "share"}.get(self.kind)
+        if needed and getattr(self, needed) is None:
+            raise ValueError(f"noise of kind {self.kind} needs {needed}")
+        if self.kind != "gaussian" and self.hides:
+            raise ValueError(f"noise of kind {self.kind} is for the operator identity")
+        return self
+
+    def needs_noise(self) -> bool:
+        return self.kind == "gaussian" and not self.leaks
+
+    @property
+    def denoising(self) -> bool:
+        return not self.hides and not self.leaks
+
+
+class Fitting(Section):
+    """What all fits of the study have in common."""
+
+    seed: Seed
+    lr: Positive
+    input_noise: NonNegative
+    input_cell: Count
+    ema: Annotated[Number, Field(ge=0, lt=1)]
+    precision: Precision
+    split_alpha: Positive
+    hold_out: Annotated[Number, Field(gt=0, lt=0.5)]  # share of the pixels held out of each of the two fits
+    thin: Annotated[Number, Field(gt=0, lt=0.5)]  # the same of the photons
+    probe_width: Positive  # of Monte-Carlo SURE, in [-1, 1] units
+    levels: Annotated[Whole, Field(ge=2)]  # of noise annealing
+    top: Positive  # the heaviest of them, in units of the measurement's noise (of 0.2 where that is 0)
+    input_top: Positive  # the same on the input, in units of input_noise
+    level_patience: Count
+
+
+class Fit(Section):
+    """One entry of `fits`: a network on one problem, fitted in one way."""
+
+    network: str
+    problem: str
+    steps: Annotated[Whole, Field(ge=2)]
+    every: Count = 5  # steps between two kept iterates, which is how often a rule looks
+    split: Literal["recorrupted", "held_out", "none"] = "recorrupted"  # none: both paired fits are to y itself
+    whole: bool = True  # also a fit to y itself; with literal annealing it is the only one
+    probe: bool = False  # and one to y + probe_width * b
+    noise_level: Literal["known", "low", "high", "estimated"] = "known"  # as the split believes it: true, -20 %, +20 %
+    annealing: Literal["none", "target", "input", "literal"] = "none"
+
+    @model_validator(mode="after")
+    def _something_is_fitted(self):
+        if self.annealing == "literal" and not self.whole:
+            raise ValueError("literal annealing is fitted to the whole measurement; set whole to true")
+        return self
+
+    @property
+    def plain(self) -> bool:
+        """Fitted the standard way: recorrupted split, true noise level, no annealing."""
+        return (self.split, self.noise_level, self.annealing) == ("recorrupted", "known", "none")
+
+
+class Regularise(Section):
+    """Extra terms of the loss: the weights tried on validation images."""
+
+    network: str
+    problems: Annotated[tuple[str, ...], Field(min_length=1)]
+    steps: Annotated[Whole, Field(ge=2)]
+    refresh: Count
+    patience: Count
+    weights: dict[Term, Annotated[tuple[NonNegative, ...], Field(min_length=1)]]
+
+
+class Rules(Section):
+    patiences: Annotated[tuple[Count, ...], Field(min_length=1)]  # steps; the one used is chosen on validation images
+    window: Annotated[Whole, Field(ge=2)]  # ES-WMV as published
+    windows: Annotated[tuple[Annotated[Whole, Field(ge=2)], ...], Field(min_length=1)]  # the one of "tuned" is chosen on validation images
+    window_patience: Count
+    rate: Share  # ES-EMV
+    diffusion_levels: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    diffusion_every: Count  # kept iterates between two calls of it
+    self_validation_window: Annotated[Whole, Field(ge=2)]
+
+
+class Params(Section):
+    """The whole of studies/stopping/params.yaml."""
+
+    images: Images
+    problems: Annotated[dict[str, Problem], Field(min_length=1)]
+    networks: Annotated[dict[str, DIPNetwork], Field(min_length=1)]
+    fitting: Fitting
+    fits: Annotated[dict[str, Fit], Field(min_length=1)]
+    regularise: Regularise
+    rules: Rules
+
+    @model_validator(mode="after")
+    def _names_are_known(self):
+        users = {f"fits.{name}": (fit.network, [fit.problem]) for name, fit in self.fits.items()}
+        for name, (network, problems) in {**users, "regularise": (self.regularise.network, self.regularise.problems)}.items():
+            unknown = [problem for problem in problems if problem not in self.problems]
+            if unknown:
+                raise ValueError(f"{name} names {unknown[0]}, which problems does not have; it has {', '.join(self.problems)}")
+            if network not in self.networks:
+                raise ValueError(f"{name} names the network {network}; networks has {', '.join(self.networks)}")
+        return self
