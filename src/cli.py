@@ -43,7 +43,8 @@ def run(
     arguments = [] if key is None else [key]
     keyed = "key" in inspect.signature(module.run).parameters
     if keyed != (key is not None):
-        raise UserError(f"{stage} is run for one at a time; name it, as in dvc.yaml" if keyed else f"{stage} is run once, for all; leave out '{key}'")
+        once = f"{stage} is run once, for all; leave out '{key}'"
+        raise UserError(f"{stage} is run for one task or problem at a time; name it" if keyed else once)
     config = load_config(ROOT, tuple(section.format(key=key) for section in module.PARAMS), study)
     paths = Paths(ROOT, study)
     module.run(config, paths, *arguments)

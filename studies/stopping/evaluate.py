@@ -1,78 +1,86 @@
-"""Hold every stop against the clean images: rows, tables, claims and plots. The only stage that knows how good a stop was."""
+"""evaluate: hold every stop against the clean images. The only stage that knows how good a stop was."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from studies.stopping import claims, plots, readings, report
-from studies.stopping.crops import chosen
-from studies.stopping.params import Fit, Guide, Images, Judging, Problem
 
-from dualprior.common.io import read_array, read_json, read_table, read_tensors_as_arrays, write_figure, write_json, write_table, write_text
+from dualprior.common import io
+from dualprior.common.params import Evaluate
 from dualprior.data.pixels import pixels_01, to_01
-from dualprior.evaluation import image_metrics
+from dualprior.evaluation.image_metrics import interval, measured
+from studies.stopping import plots
+from studies.stopping.crops import chosen
+from studies.stopping.findings import OURS, RULES, findings
+from studies.stopping.params import Fit, Images, Problem, Regularise
 
 if TYPE_CHECKING:
-    from dualprior.common.config import Config
-
     from dualprior.common.paths import Paths
+    from dualprior.pipeline.config import Config
 
-PARAMS = ("images", "fits", "problems", "networks", "guide", "judging")
-log = logging.getLogger(__name__)
+PARAMS = ("images", "fits", "problems", "regularise", "evaluate")
+SETTLED = 50  # steps after which an estimate is held against the truth: before, the error is that of the start
+SLACK_DB = 0.01  # a longer patience or window must earn so much
+TUNED = {"split": "noisy", "es_wmv_tuned": "denoising"}  # rules whose setting is chosen on validation images, and of which fits
+LIKE = {"one_split": "split", "held_out": "split"}  # rules that take over another one's choice
 
 
-def run(config: Config, paths: Paths, key: str | None = None) -> None:
+def run(config: Config, paths: Paths) -> None:
     images: Images = config.images
-    judging: Judging = config.judging
+    settings: Evaluate = config.evaluate
     fits: dict[str, Fit] = config.fits
     problems: dict[str, Problem] = config.problems
-    manifest = read_table(paths.manifest)
+    manifest = io.read_table(paths.default.manifest)
     crops = {split: chosen(manifest, split, images) for split in ("val", "test")}
-    clean = {
-        split: pixels_01(read_array(path))[crops[split]["index"].to_numpy()] for split, path in (("val", paths.val), ("test", paths.test))
-    }
-    picks, estimates, costs = (read_table(path) for path in (paths.stopping_picks, paths.stopping_estimates, paths.stopping_costs))
-    curves, rungs = {}, []
-    for name in fits:
-        kept = read_tensors_as_arrays(paths.stopping_fits(name) / "iterates.safetensors")
-        info = read_json(paths.stopping_fits(name) / "info.json")
+    clean = {split: pixels_01(io.read_array(paths.default.split(split)))[crops[split]["index"].to_numpy()] for split in crops}
+    stops, estimates, costs = (io.read_table(paths.folder("stopped") / f"{name}.csv") for name in ("stops", "estimates", "costs"))
+    curves, annealed = {}, []
+    for name, fit in fits.items():
+        folder = paths.folder("fits") / fit.problem / name
+        kept, info = io.read_tensors_as_arrays(folder / "iterates.safetensors"), io.read_json(folder / "info.json")
         curves[name] = {
             (split, stream): Curve.of(info["steps"], iterates, clean[split])
             for split in clean
             for stream, iterates in _streams(kept, split)
         }
-        rungs += [{"fit": name, **row} for row in info["rungs"] if row["split"] == "test"]
-        log.info("%s judged", name)
-    picks = pd.concat([picks, *(_fixed(name, curves[name], crops["test"]["name"]) for name in fits)], ignore_index=True)
-    described = pd.DataFrame([_described(name, fit, problems[fit.problem], config.networks[fit.network]) for name, fit in fits.items()])
-    tried = _rows(picks, curves, crops).merge(described, on="fit")
-    tuned = report.tuned(tried)
-    rows = _as_chosen(tried[tried["split"] == "test"].drop(columns="split"), report.chosen(tuned))
-    calibration = _calibration(estimates, curves, crops["test"]).merge(described, on="fit")
-    guided = _guided(paths, config.guide, clean["test"], crops["test"])
-    bootstrap = claims.Bootstrap(judging.bootstrap, judging.confidence, judging.seed)
-    judged = claims.judge(rows, calibration, costs, bootstrap)
-    tables = {"tuned": tuned} | report.tables(rows, calibration, costs, pd.DataFrame(rungs).merge(described, on="fit"), guided, bootstrap)
-
-    write_table(paths.study_table("rows"), rows.drop(columns=["kind", "channels"]))
+        annealed += [{"fit": name, **row} for row in info["levels"] if row["split"] == "test"]
+    stops = pd.concat([stops, *(_fixed(name, curves[name], crops["test"]["name"]) for name in fits)], ignore_index=True)
+    described = pd.DataFrame([_described(name, fit, problems[fit.problem]) for name, fit in fits.items()])
+    tried = _rows(stops, curves, crops).merge(described, on="fit")
+    rows = _as_chosen(tried[tried["split"] == "test"].drop(columns="split"), best_settings(tried))
+    calibration = _calibration(estimates, curves, crops["test"]).merge(described[["fit", "plain", "denoising"]], on="fit")
+    calibration = calibration[calibration["plain"] & calibration["denoising"]]
+    regularised = _regularised(paths, config.regularise, clean["test"], crops["test"])
+    bounds = partial(interval, resamples=settings.bootstrap, confidence=settings.confidence, seed=settings.seed)
+    found = findings(rows, calibration, regularised, bounds)
+    io.write_json(paths.metrics("findings.json"), found)
+    tables = {"rows": rows, "calibration": calibration, "regularised": regularised, "costs": costs}
+    tables["annealing_levels"] = pd.DataFrame(annealed, columns=["fit", "split", "name", "level", "tau", "step", "psnr_to_target"])
     for name, table in tables.items():
-        write_table(paths.study_table(name), table)
-    write_json(paths.claims, judged)
-    write_json(paths.summary, report.summary(rows))
-    write_text(paths.study_tables, readings.page(tables, judged))
-    write_figure(paths.study_plot("stops"), drawing.stops(rows, curves, list(crops["test"]["name"]), judging.shown))
-    write_figure(paths.study_plot("gaps"), drawing.gaps(rows))
-    write_figure(paths.study_plot("calibration"), drawing.calibration(calibration, judged))
-    write_figure(paths.study_plot("tasks"), drawing.tasks(tables["tasks"]))
-    write_figure(paths.study_plot("rungs"), drawing.rungs(tables["rungs"]))
-    write_figure(paths.study_plot("guided"), drawing.guided(tables["guided"]))
-    for name, claim in judged.items():
-        log.info("%s %s: %s", "holds" if claim["holds"] else "FAILS", name, claim["reading"])
+        io.write_table(paths.metrics(f"{name}.csv"), table)
+    io.write_figure(paths.plot("losses"), plots.losses(found["stopping_loss_db"], {rule: about[0] for rule, about in RULES.items()}, OURS))
+    io.write_figure(paths.plot("stops"), plots.stops(rows, curves, list(crops["test"]["name"]), OURS))
+
+
+def best_settings(tried: pd.DataFrame) -> dict[str, int]:
+    """{rule: setting}: the smallest whose mean loss on validation images is within `SLACK_DB` of the least.
+
+    tried: rows of both splits, with rules called "rule@setting". The patience is for all noisy data; a window of ES-WMV for
+    those that denoise, as it is made for noise.
+    """
+    mine = tried[tried["plain"] & ~tried["leaks"] & (tried["split"] == "val")]
+    best = {}
+    for rule, fits in TUNED.items():
+        own = mine[(~mine["exact"] if fits == "noisy" else mine["denoising"]) & mine["rule"].str.startswith(f"{rule}@")]
+        loss = own.groupby(own["rule"].str.partition("@")[2].astype(int))["gap"].mean()
+        if len(loss):
+            best[rule] = int(loss.index[loss <= loss.min() + SLACK_DB].min())
+    return best | {rule: best[model] for rule, model in LIKE.items() if model in best}
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ class Curve:
     def of(cls, steps: list[int], iterates: Iterable[np.ndarray], clean: np.ndarray) -> Curve:
         """iterates: S of [n, C, H, W] in [-1, 1]; clean: [n, H, W, C] in [0, 1]."""
         truth = 2 * clean.transpose(0, 3, 1, 2) - 1
-        quality = [(image_metrics.psnr(clean, to_01(x)), np.square(x.astype(np.float32) - truth).mean((1, 2, 3))) for x in iterates]
+        quality = [(measured("psnr", clean, to_01(x)), np.square(x.astype(np.float32) - truth).mean((1, 2, 3))) for x in iterates]
         psnr, error = (np.stack(column) for column in zip(*quality, strict=True))
         return cls(steps, psnr, error)
 
@@ -134,27 +142,27 @@ def _as_chosen(rows: pd.DataFrame, chosen: dict[str, int]) -> pd.DataFrame:
     return rows.assign(rule=name)[without | with_setting]
 
 
-def _described(name: str, fit: Fit, problem: Problem, network) -> dict:
+def _described(name: str, fit: Fit, problem: Problem) -> dict:
     return {
-        "fit": name, "network": fit.network, "kind": network.kind, "channels": "-".join(map(str, network.channels)),
+        "fit": name, "network": fit.network,
         "problem": fit.problem, "denoising": problem.denoising, "leaks": problem.leaks, "split_kind": fit.split,
-        "noise_level": fit.noise_level, "ladder": fit.ladder, "plain": fit.plain,
-        "exact": problem.operator != "identity" and problem.sigma_y == 0,
+        "noise_level": fit.noise_level, "annealing": fit.annealing, "plain": fit.plain,
+        "exact": problem.hides and problem.sigma_y == 0,
     }  # fmt: skip
 
 
-def _rows(picks: pd.DataFrame, curves: dict, crops: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def _rows(stops: pd.DataFrame, curves: dict, crops: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """One row a fit, rule and measurement: the PSNR of the stop, the peak of the fit it stopped, and of the fit to all of y."""
     places = {(split, name): index for split, table in crops.items() for index, name in enumerate(table["name"])}
     rows = []
-    for pick in picks.itertuples():
-        index, curve = places[pick.split, pick.name], curves[pick.fit][pick.split, pick.stream]
-        psnr, peak = curve.at(pick.step, index), float(curve.psnr[:, index].max())
-        whole = curves[pick.fit].get((pick.split, "whole"))
+    for stop in stops.itertuples():
+        index, curve = places[stop.split, stop.name], curves[stop.fit][stop.split, stop.stream]
+        psnr, peak = curve.at(stop.step, index), float(curve.psnr[:, index].max())
+        whole = curves[stop.fit].get((stop.split, "whole"))
         rows.append({
-            "split": pick.split, "fit": pick.fit, "rule": pick.rule, "stream": pick.stream, "name": pick.name,
-            "image": crops[pick.split]["image"].iat[index], "seed": crops[pick.split]["seed"].iat[index], "step": pick.step,
-            "decided_step": pick.decided_step, "peak_step": curve.steps[int(curve.psnr[:, index].argmax())],
+            "split": stop.split, "fit": stop.fit, "rule": stop.rule, "stream": stop.stream, "name": stop.name,
+            "image": crops[stop.split]["image"].iat[index], "seed": crops[stop.split]["seed"].iat[index], "step": stop.step,
+            "decided_step": stop.decided_step, "peak_step": curve.steps[int(curve.psnr[:, index].argmax())],
             "psnr": round(psnr, 4), "peak": round(peak, 4), "gap": round(peak - psnr, 4),
             "whole_peak": None if whole is None else round(float(whole.psnr[:, index].max()), 4),
         })  # fmt: skip
@@ -162,27 +170,29 @@ def _rows(picks: pd.DataFrame, curves: dict, crops: dict[str, pd.DataFrame]) -> 
 
 
 def _calibration(estimates: pd.DataFrame, curves: dict, crops: pd.DataFrame) -> pd.DataFrame:
-    """Every running estimate beside the true mean squared error, and how far the iterate is below its fit's peak."""
+    """Mean estimated over mean true squared error, and the correlation of their roots, of every fit and rule that estimates one."""
     streams = {"split": "pair", "held_out": "pair", "one_split": "first", "sure": "whole"}
     places = {name: index for index, name in enumerate(crops["name"])}
-    tables = []
-    for (fit, rule), group in estimates.groupby(["fit", "rule"], sort=False):
+    table = []
+    for (fit, rule), group in estimates[estimates["step"] >= SETTLED].groupby(["fit", "rule"], sort=False):
         curve = curves[fit]["test", streams[rule]]
         step_place = {step: i for i, step in enumerate(curve.steps)}
-        at = group["step"].map(step_place).to_numpy(), group["name"].map(places).to_numpy()
-        below = curve.psnr.max(axis=0)[at[1]] - curve.psnr[at]
-        tables.append(group.assign(image=group["name"].str.rpartition("~")[0], true=curve.error[at], decibels_to_peak=below))
-    return pd.concat(tables, ignore_index=True)
+        true = curve.error[group["step"].map(step_place).to_numpy(), group["name"].map(places).to_numpy()]
+        r = float(np.corrcoef(np.sqrt(group["estimate"].clip(lower=0)), np.sqrt(true))[0, 1])
+        table.append({"fit": fit, "rule": rule, "ratio": round(float(group["estimate"].mean() / true.mean()), 4), "r": round(r, 4)})
+    return pd.DataFrame(table, columns=["fit", "rule", "ratio", "r"])
 
 
-def _guided(paths: Paths, guide: Guide, clean: np.ndarray, crops: pd.DataFrame) -> pd.DataFrame:
-    """One row a problem, extra term and measurement."""
+def _regularised(paths: Paths, settings: Regularise, clean: np.ndarray, crops: pd.DataFrame) -> pd.DataFrame:
+    """One row a problem, extra term and crop (seeds averaged): PSNR, and the gain over the fit without the term."""
     tables = []
-    for problem in guide.problems:
-        images = read_tensors_as_arrays(paths.stopping_guided(problem) / "images.safetensors")
-        info = read_json(paths.stopping_guided(problem) / "info.json")
+    for problem in settings.problems:
+        images = io.read_tensors_as_arrays(paths.folder("regularised") / problem / "images.safetensors")
+        info = io.read_json(paths.folder("regularised") / problem / "info.json")
+        plain = measured("psnr", clean, to_01(images["none"]))
         for term, about in info.items():
-            quality = image_metrics.psnr(clean, to_01(images[term]))
-            about = {"weight": about["weight"], "step": about["stop_step"], "seconds": about["seconds"]}
-            tables.append(crops[["name", "image", "seed"]].assign(problem=problem, term=term, psnr=quality, **about))
+            psnr = measured("psnr", clean, to_01(images[term]))
+            own = pd.DataFrame({"image": crops["image"], "psnr": psnr, "gain": psnr - plain})
+            means = own.groupby("image", sort=False).mean().reset_index()
+            tables.append(means.assign(problem=problem, term=term, weight=about["weight"], seconds=about["seconds"]))
     return pd.concat(tables, ignore_index=True)

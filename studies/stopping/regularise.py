@@ -1,7 +1,7 @@
-"""Fits with an extra term in the loss, on one noise: does the term lift what the stopped fit reaches?
+"""regularise@problem: fits with an extra term in the loss, on one noise: does the term lift what the stopped fit reaches?
 
-The pair, the split and the stopping rule are those of the plain fits. Each term's weight is chosen on validation
-images; the clean validation images are the only ones read.
+The split and the stopping rule are those of the plain fits. Each term's weight is chosen on validation images; the clean
+validation images are the only ones read.
 """
 
 from __future__ import annotations
@@ -11,9 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
-from studies.stopping import crops
-from studies.stopping import regularisers as guidance
-from studies.stopping.params import Fitting, Guide, Images, Problem
 from torch import Tensor
 
 from dualprior.common import device, io
@@ -25,58 +22,60 @@ from dualprior.degradation.measurement import Measurement
 from dualprior.diffusion import checkpoint
 from dualprior.diffusion.checkpoint import TrainedModel
 from dualprior.dip import fit as dip
-from dualprior.dip.fit import paired_fits
+from dualprior.dip import paired_fits
 from dualprior.dip.risk import recorrupted_split
-from dualprior.restoration.problem import mean_psnr
+from dualprior.restoration.problem import mean_psnr, read_measurement
+from studies.stopping import regularisers
+from studies.stopping.crops import chosen
+from studies.stopping.params import Fitting, Images, Problem, Regularise
 
 if TYPE_CHECKING:
-    from dualprior.common.config import Config
-
     from dualprior.common.paths import Paths
+    from dualprior.pipeline.config import Config
 
-PARAMS = ("images", "fitting", "guide", "networks", "problems.{key}")
+PARAMS = ("images", "fitting", "regularise", "networks", "problems.{key}")
 EVERY = 5  # steps between two looks of the stopping rule
 log = logging.getLogger(__name__)
 
 
-def run(config: Config, paths: Paths, key: str | None = None) -> None:
+def run(config: Config, paths: Paths, key: str) -> None:
     """key: the problem."""
     images: Images = config.images
     fitting: Fitting = config.fitting
-    settings: Guide = config.guide
+    settings: Regularise = config.regularise
     problem: Problem = config.entry("problems", key)
     where = device.pick()
-    model = checkpoint.load(paths, where)
-    recipe = dip.Recipe.of({**fitting.model_dump(), "network": config.networks[settings.network].model_dump()})
-    clean = to_unit(io.read_array(paths.val))
-    index = crops.chosen(io.read_table(paths.manifest), "val", images)["index"].tolist()
-    val, test = (crops.read(paths, key, problem, split, images, where) for split in ("val", "test"))
+    model = checkpoint.load(paths.default.models, where)
+    recipe = dip.Recipe.of(fitting.model_dump(), config.networks[settings.network].model_dump())
+    index = chosen(io.read_table(paths.default.manifest), "val", images)["index"].tolist()
+    clean = to_unit(io.read_array(paths.default.split("val")))[index].to(where)
+    val, test = (read_measurement(paths.measurements(key), problem, split, where) for split in ("val", "test"))
     fit = partial(_stopped, settings=settings, fitting=fitting, recipe=recipe, model=model)
     tensors, info = {}, {}
     for term, weights in settings.weights.items():
-        scores = {weight: mean_psnr(fit(val, term, weight)[0], clean[index].to(where)) for weight in weights}
+        scores = {weight: mean_psnr(fit(val, term, weight)[0], clean) for weight in weights}
         best = max(scores, key=scores.get)
         image, steps, seconds = fit(test, term, best)
         tensors[term] = image.half()
-        info[term] = {"weight": best, "val_psnr": {str(w): round(s, 3) for w, s in scores.items()}, "stop_step": steps, "seconds": seconds}
+        info[term] = {"weight": best, "stop_step": steps, "seconds": seconds}
         log.info("%s with %s at %g: validation %.2f dB, %.2f s an image", key, term, best, scores[best], seconds)
-    io.write_tensors(paths.stopping_guided(key) / "images.safetensors", tensors)
-    io.write_json(paths.stopping_guided(key) / "info.json", info)
+    io.write_tensors(paths.folder("regularised") / key / "images.safetensors", tensors)
+    io.write_json(paths.folder("regularised") / key / "info.json", info)
 
 
 def _stopped(
-    measured: Measurement, term: str, weight: float, *, settings: Guide, fitting: Fitting, recipe: dip.Recipe, model: TrainedModel
+    measured: Measurement, term: str, weight: float, *, settings: Regularise, fitting: Fitting, recipe: dip.Recipe, model: TrainedModel
 ) -> tuple[Tensor, list[int], float]:
-    """The stopped mean of the pair, its steps, and seconds an image."""
+    """The stopped mean of the paired fits, its steps, and seconds an image."""
     n = len(measured.y)
-    risk = recorrupted_split(measured.op, measured.y, measured.sigma_y, fitting.split_alpha, ImageNoise(fitting.seed, "witness", measured.names))
+    noise = ImageNoise(fitting.seed, "witness", measured.names)
+    risk = recorrupted_split(measured.op, measured.y, measured.sigma_y, fitting.split_alpha, noise)
     names = paired_fits.paired_names(measured.names)
     rule = paired_fits.stopped_by(risk, settings.patience)
     with Stopwatch(n) as watch:
         extra = _extra(term, weight, measured, risk.y, names, settings, fitting, model)
-        steps = dip.fit_images(
-            recipe, measured.op[paired_fits.paired_index(n)], risk.y, names, measured.size, settings.steps, device=measured.y.device, extra=extra
-        )
+        op = measured.op[paired_fits.paired_index(n)]
+        steps = dip.fit_images(recipe, op, risk.y, names, measured.size, settings.steps, device=measured.y.device, extra=extra)
         for done in steps:
             if done.step % EVERY == 0:
                 rule.update(paired_fits.show(done.step, done.output, done.average, done.loss))
@@ -84,7 +83,14 @@ def _stopped(
 
 
 def _extra(
-    term: str, weight: float, measured: Measurement, y: Tensor, names: list[str], settings: Guide, fitting: Fitting, model: TrainedModel
+    term: str,
+    weight: float,
+    measured: Measurement,
+    y: Tensor,
+    names: list[str],
+    settings: Regularise,
+    fitting: Fitting,
+    model: TrainedModel,
 ) -> dip.Extra | None:
     """The term of that name for the 2n fits to y."""
     if term == "none":
@@ -92,13 +98,13 @@ def _extra(
     level = measured.sigma_y * (1 + fitting.split_alpha**2) ** 0.5  # the noise of what is fitted
     if term == "perceptual":
         noise = ImageNoise(fitting.seed, "perceptual", names)
-        return guidance.perceptual(guidance.encoder_features(model.denoise), y, weight, level, noise)
+        return regularisers.perceptual(regularisers.encoder_features(model.denoise), y, weight, level, noise)
     if term == "adversarial":
         rngs = [generator(fitting.seed, "adversary", name) for name in names]
-        return guidance.PatchAdversary(y, weight, level, rngs, generator(fitting.seed, "adversary-noise"))
+        return regularisers.PatchAdversary(y, weight, level, rngs, generator(fitting.seed, "adversary-noise"))
     error = measured.sigma_y / 2  # about the error of a fit near its peak
     data_consistency = None
     if term == "conditional":
         step = proximal(measured.op[paired_fits.paired_index(len(measured.y))], y, level)
         data_consistency = partial(step, sigma=torch.full((1, 1, 1, 1), error, device=y.device))
-    return guidance.denoiser_pull(model.denoise, weight, error, settings.refresh, data_consistency)
+    return regularisers.denoiser_pull(model.denoise, weight, error, settings.refresh, data_consistency)

@@ -1,7 +1,7 @@
-"""Run every stopping rule over the kept fits of the test images, and time it beside the fit it stops.
+"""stop: run every stopping rule over the kept fits, and time it beside the fit it stops.
 
 Reads measurements, kept fits and the diffusion model, never a clean image. What a rule decides is a step of one of the
-fits; how good that step is, stage `judge` says.
+fits; how good that step is, stage `evaluate` says.
 """
 
 from __future__ import annotations
@@ -14,71 +14,73 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
-from studies.stopping import crops
-from studies.stopping.params import Fit, Fitting, Images, Problem, Rules
+from torch import Tensor
+
+from dualprior.common import device, io
+from dualprior.common.device import Stopwatch
+from dualprior.common.params import DIPNetwork
+from dualprior.common.progress import track
+from dualprior.common.seeding import generator
+from dualprior.degradation.measurement import Measurement
+from dualprior.diffusion import checkpoint
+from dualprior.diffusion.denoiser import Denoiser
+from dualprior.dip import fit as dip
+from dualprior.dip import paired_fits
+from dualprior.dip.early_stopping import Iterate, Last, LeastEstimate, Rule, StopState
+from dualprior.restoration.problem import read_measurement
+from studies.stopping.params import Fit, Fitting, Problem, Rules
 from studies.stopping.published_rules import (
-    DiffusionJudge,
+    DiffusionScore,
     Discrepancy,
     ExponentialVariance,
     MonteCarloSURE,
     SelfValidation,
     WindowedVariance,
 )
-from studies.stopping.witnesses import judge_noise, probe, witness_of
-from torch import Tensor
-
-from dualprior.common import device, io
-from dualprior.common.device import Stopwatch
-from dualprior.common.seeding import generator
-from dualprior.degradation.measurement import Measurement
-from dualprior.diffusion import checkpoint
-from dualprior.diffusion.denoiser import Denoiser
-from dualprior.dip import fit as dip
-from dualprior.dip.early_stopping import Iterate, Last, LeastEstimate, Rule, StopState
-from dualprior.dip.fit import paired_fits
+from studies.stopping.splits import diffusion_noise, probe, risk_of
 
 if TYPE_CHECKING:
-    from dualprior.common.config import Config
-
     from dualprior.common.paths import Paths
+    from dualprior.pipeline.config import Config
 
-PARAMS = ("images", "fitting", "fits", "problems", "networks", "rules")
-OWN = ("split", "held_out", "one_split")  # rules by a witness, tried with every patience
+PARAMS = ("fitting", "fits", "problems", "networks", "rules")
+OWN = ("split", "held_out", "one_split")  # rules by a split of the measurement, tried with every patience
 TIMED_STEPS = 12  # fit steps that a rule's time is held against
 log = logging.getLogger(__name__)
 
 
-def run(config: Config, paths: Paths, key: str | None = None) -> None:
-    images: Images = config.images
+def run(config: Config, paths: Paths) -> None:
     fitting: Fitting = config.fitting
     rules: Rules = config.rules
+    problems: dict[str, Problem] = config.problems
+    networks: dict[str, DIPNetwork] = config.networks
     where = device.pick()
-    denoise = checkpoint.load(paths, where).denoise
-    picks, estimates, costs = [], [], []
-    for name, fit in config.fits.items():
-        problem: Problem = config.problems[fit.problem]
-        streams = io.read_tensors(paths.stopping_fits(name) / "iterates.safetensors")
-        steps = io.read_json(paths.stopping_fits(name) / "info.json")["steps"]
+    denoise = checkpoint.load(paths.default.models, where).denoise
+    stops, estimates, costs = [], [], []
+    for name, fit in track(list(config.fits.items()), "stop"):
+        folder, problem = paths.folder("fits") / fit.problem / name, problems[fit.problem]
+        streams, steps = io.read_tensors(folder / "iterates.safetensors"), io.read_json(folder / "info.json")["steps"]
         for split in ("val", "test"):
-            measured = crops.read(paths, fit.problem, problem, split, images, where)
+            measured = read_measurement(paths.measurements(fit.problem), problem, split, where)
             kept = {key.removeprefix(f"{split}_"): tensor for key, tensor in streams.items() if key.startswith(split)}
             case = Case(measured, problem, fit, fitting, rules, denoise, kept, steps)
             applied = list(case.apply(own_only=split == "val"))
-            picks += [each.picks.assign(fit=name, split=split) for each in applied]
+            stops += [each.stops.assign(fit=name, split=split) for each in applied]
             if split == "test":
-                step_seconds = _step_seconds(measured, config.networks[fit.network].model_dump(), fitting)
+                step_seconds = _step_seconds(measured, networks[fit.network], fitting)
                 costs += [each.cost(name, fit.steps * step_seconds) for each in applied]
                 estimates += [each.estimates.assign(fit=name, rule=each.rule) for each in applied if each.estimates is not None]
-        log.info("%s: %s", name, ", ".join(each.rule for each in applied))
-    io.write_table(paths.stopping_picks, pd.concat(picks, ignore_index=True))
-    io.write_table(paths.stopping_estimates, pd.concat(estimates, ignore_index=True))
-    io.write_table(paths.stopping_costs, pd.DataFrame(costs))
+    for file, tables in (("stops", stops), ("estimates", estimates)):
+        io.write_table(paths.folder("stopped") / f"{file}.csv", pd.concat(tables, ignore_index=True))
+    io.write_table(paths.folder("stopped") / "costs.csv", pd.DataFrame(costs))
 
 
-def _step_seconds(measured: Measurement, network: dict, fitting: Fitting) -> float:
+def _step_seconds(measured: Measurement, network: DIPNetwork, fitting: Fitting) -> float:
     """Seconds of one step of one fit, on this machine and now, so that a rule's seconds can be held against it."""
-    recipe = dip.Recipe.of({**fitting.model_dump(), "network": network})
-    steps = dip.fit_images(recipe, measured.op, measured.y, measured.names, measured.size, TIMED_STEPS + 2, device=measured.y.device)
+    recipe = dip.Recipe.of(fitting.model_dump(), network.model_dump())
+    steps = dip.fit_images(
+        recipe, measured.op, measured.y, measured.names, measured.size, TIMED_STEPS + 2, device=measured.y.device
+    )
     next(steps), next(steps)  # warm
     with Stopwatch(len(measured.y)) as watch:
         for _ in steps:
@@ -91,7 +93,7 @@ class Applied:
     """A rule over one batch of fits."""
 
     rule: str
-    picks: pd.DataFrame  # columns rule, stream, name, step, decided_step
+    stops: pd.DataFrame  # columns rule, stream, name, step, decided_step
     estimates: pd.DataFrame | None  # columns name, step, estimate: of the rules that estimate an error
     fits: int  # fits an image that the rule has run
     seconds: float  # of the rule, an image
@@ -123,37 +125,37 @@ class Case:
     def catalogue(self) -> dict[str, tuple[str, int, Callable[[], Rule]]]:
         """{rule: (stream it stops, fits an image it needs, how to make it)}; a new rule is one line."""
         rules: dict[str, tuple[str, int, Callable[[], Rule]]] = {}
-        risk = witness_of(self.measured, self.problem, self.fit, self.fitting)
+        risk = risk_of(self.measured, self.problem, self.fit, self.fitting)
         if risk is not None:
             rules["last_pair"] = ("pair", 2, Last)
             rules["es_wmv_pair"] = ("pair", 2, lambda: self._windowed(self.rules.window))
         if risk is not None and self.fit.split != "none":
-            own = "split" if self.fit.split == "coupled" else self.fit.split
+            own = "split" if self.fit.split == "recorrupted" else self.fit.split
             rules[own] = ("pair", 2, lambda: paired_fits.stopped_by(risk, None))
-        if risk is not None and self.fit.split == "coupled" and risk.parts[0].judge is not None:
-            rules["one_split"] = ("first", 1, lambda: LeastEstimate(lambda now: risk.parts[0].judge(now.average)))
-        if "whole" in self.kept and self.fit.ladder == "none":
-            rules |= self._rivals()
+        if risk is not None and self.fit.split == "recorrupted" and risk.splits[0].risk is not None:
+            rules["one_split"] = ("first", 1, lambda: LeastEstimate(lambda now: risk.splits[0].risk(now.average)))
+        if "whole" in self.kept and self.fit.annealing == "none":
+            rules |= self._published()
         return rules
 
-    def _rivals(self) -> dict[str, tuple[str, int, Callable[[], Rule]]]:
-        """Rules that stop the fit to the whole measurement."""
+    def _published(self) -> dict[str, tuple[str, int, Callable[[], Rule]]]:
+        """Rules of others, that stop the fit to the whole measurement."""
         r, noisy = self.rules, self.problem.kind != "poisson" and self.measured.sigma_y > 0
-        rivals: dict[str, tuple[str, int, Callable[[], Rule]]] = {
+        published: dict[str, tuple[str, int, Callable[[], Rule]]] = {
             "last": ("whole", 1, Last),
             "es_wmv": ("whole", 1, lambda: self._windowed(r.window)),
             **{f"es_wmv_tuned@{window}": ("whole", 1, partial(self._windowed, window)) for window in r.windows},
             "es_emv": ("whole", 1, lambda: ExponentialVariance(r.rate, r.window_patience, every=self.fit.every)),
             "self_validation": ("whole", 1, lambda: SelfValidation(
                 [generator(self.fitting.seed, "self-validation", name) for name in self.measured.names], r.self_validation_window)),
-            "diffusion_judge": ("whole", 1, lambda: LeastEstimate(self._diffusion())),
+            "diffusion_score": ("whole", 1, lambda: LeastEstimate(self._diffusion())),
         }  # fmt: skip
         if noisy:
-            rivals["discrepancy"] = ("whole", 1, lambda: Discrepancy(self.measured.sigma_y))
+            published["discrepancy"] = ("whole", 1, lambda: Discrepancy(self.measured.sigma_y))
         if "probe" in self.kept:
             b = probe(self.measured, self.fitting)
-            rivals["sure"] = ("whole", 2, lambda: MonteCarloSURE(self.measured.sigma_y, self.measured.y, b, self.fitting.probe_width))
-        return rivals
+            published["sure"] = ("whole", 2, lambda: MonteCarloSURE(self.measured.sigma_y, self.measured.y, b, self.fitting.probe_width))
+        return published
 
     def _windowed(self, window: int) -> WindowedVariance:
         rule = WindowedVariance(window, self.rules.window_patience, self.fit.every)
@@ -161,10 +163,10 @@ class Case:
         return rule
 
     def _diffusion(self) -> Callable[[Iterate], Tensor]:
-        levels = list(self.rules.judge_levels)
-        judge = DiffusionJudge(self.denoise, levels, judge_noise(self.measured, len(levels), self.fitting.seed))
-        wait = self.rules.judge_every * self.fit.every
-        return lambda now: judge(now.average) if now.step % wait == 0 else torch.full((len(now.average),), torch.inf)
+        levels = list(self.rules.diffusion_levels)
+        score = DiffusionScore(self.denoise, levels, diffusion_noise(self.measured, len(levels), self.fitting.seed))
+        wait = self.rules.diffusion_every * self.fit.every
+        return lambda now: score(now.average) if now.step % wait == 0 else torch.full((len(now.average),), torch.inf)
 
     def replay(self, stream: str) -> Iterator[Iterate]:
         """The kept iterates of "pair", "first" or "whole" as a rule sees them."""
@@ -184,24 +186,24 @@ class Case:
             if name in OWN or name == "sure":
                 steps.append(now.step)
                 told.append(rule.last)
-        picks = [_table(name, stream, names, rule.stop)]
+        stops = [_table(name, stream, names, rule.stop)]
         if name in OWN:
-            picks += [_table(f"{name}@{p}", stream, names, _pick(steps, told, p)) for p in self.rules.patiences]
+            stops += [_table(f"{name}@{p}", stream, names, _stop(steps, told, p)) for p in self.rules.patiences]
         estimates = None
         if told:
             tables = [pd.DataFrame({"name": names, "step": step, "estimate": t.tolist()}) for step, t in zip(steps, told, strict=True)]
             estimates = pd.concat(tables, ignore_index=True)
-        return Applied(name, pd.concat(picks, ignore_index=True), estimates, fits, seconds)
+        return Applied(name, pd.concat(stops, ignore_index=True), estimates, fits, seconds)
 
 
-def _pick(steps: list[int], estimates: list[Tensor], patience: int) -> StopState:
+def _stop(steps: list[int], estimates: list[Tensor], patience: int) -> StopState:
     """The decisions that these estimates [n] at these steps lead to with this patience."""
-    pick = StopState(patience)
+    stop = StopState(patience)
     for step, estimate in zip(steps, estimates, strict=True):
-        pick.offer(step, estimate, estimate.view(-1, 1, 1, 1))
-    return pick
+        stop.offer(step, estimate, estimate.view(-1, 1, 1, 1))
+    return stop
 
 
 def _table(rule: str, stream: str, names: list[str], stop: StopState) -> pd.DataFrame:
-    steps = {"step": pick.step.tolist(), "decided_step": pick.decided_step.tolist()}
+    steps = {"step": stop.step.tolist(), "decided_step": stop.decided_step.tolist()}
     return pd.DataFrame({"rule": rule, "stream": stream, "name": names, **steps})

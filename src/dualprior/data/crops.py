@@ -196,7 +196,8 @@ def crop_places(name: str, pixels: Sequence[np.ndarray], scales: Sequence[float]
     rng, groups = numpy_generator(seed, "prepare", "crops", name), []
     for file, image in enumerate(pixels):
         for scale, shrunk in levels(image, sorted(scales), size):
-            groups.append([Place(file, scale, int(x), int(y)) for x, y in rng.permutation(np.array(grid(shrunk, size), int).reshape(-1, 2))])
+            corners = rng.permutation(np.array(grid(shrunk, size), int).reshape(-1, 2))
+            groups.append([Place(file, scale, int(x), int(y)) for x, y in corners])
     taken: list[Place] = []
     waiting = [iter(group) for group in groups]
     while waiting:

@@ -4,7 +4,7 @@ min over theta_i of ||A f_i(z_i) - y_i||^2 / m_i for every image i (Ulyanov et a
 measured values. The loss is a mean over values and a sum over images, so each fit follows the path it would alone.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 

@@ -14,7 +14,8 @@ from dualprior.evaluation.image_grid import FAINT, INK, SERIES, Panel, describe,
 from dualprior.evaluation.image_metrics import Interval, by_image, measured
 
 FAMILY_STYLE = {  # colour and marker
-    "baseline": ("#8c8c8c", "v"), "diffusion": ("#0072b2", "o"), "dip": ("#e69f00", "s"), "counterpart": ("#56b4e9", "P"), "hybrid": ("#8b1a1a", "D"),
+    "baseline": ("#8c8c8c", "v"), "diffusion": ("#0072b2", "o"), "dip": ("#e69f00", "s"), "counterpart": ("#56b4e9", "P"),
+    "hybrid": ("#8b1a1a", "D"),
 }  # fmt: skip
 ZOOM = 2  # the zoomed part is 1/ZOOM of a crop's side
 ERROR_TOP = 0.2  # the error map is white at this absolute error, image values in [0, 1]
@@ -58,8 +59,8 @@ def hero(rows: pd.DataFrame, roles: Roles, interval: Interval) -> Figure:
     tasks = list(rows["task"].unique())
     figure, axes = new_figure(1, 1, 8.6, 0.62 * len(tasks) + 1.1)
     ax = axes[0, 0]
-    kinds = {"baseline": "best classical baseline", "diffusion": "diffusion alone, best", "dip": "DIP alone", "counterpart": "blend, nothing fitted",
-             "hybrid": "hybrid"}  # fmt: skip
+    kinds = {"baseline": "classical, best", "diffusion": "diffusion alone", "dip": "DIP alone", "counterpart": "blend, nothing fitted"}
+    kinds |= {"hybrid": "hybrid"}
     for place, task in enumerate(tasks):
         psnr = by_image(rows[rows["task"] == task])
         full = psnr.dropna(axis=1)
@@ -73,7 +74,8 @@ def hero(rows: pd.DataFrame, roles: Roles, interval: Interval) -> Figure:
             ax.plot([max(low, -RANGE_DB), max(high, -RANGE_DB)], [place + offset] * 2, color=colour, linewidth=1.8)
             ax.plot(at, place + offset, marker, color=colour, markersize=7, markeredgecolor="white")
             if value < -RANGE_DB:
-                ax.annotate(f" {value:.1f}", (at, place + offset), xytext=(6, 0), textcoords="offset points", va="center", fontsize=8, color=colour)
+                text = {"textcoords": "offset points", "va": "center", "fontsize": 8, "color": colour}
+                ax.annotate(f"{value:.1f} dB", (at, place + offset), xytext=(7, 0), **text)
     ax.axvline(0, color=INK, linewidth=0.9)
     ax.set_yticks(range(len(tasks)), tasks)
     ax.invert_yaxis()

@@ -51,8 +51,10 @@ class Panel(NamedTuple):
     bold: bool = False
 
 
-def grid(blocks: Mapping[str, Sequence[Panel]], columns: int, side: float, above: float = 0.0, below: float = 0.1, font: float = 9) -> Figure:
-    """Pictures in blocks, each under its heading (none for a heading that starts with a space), `columns` in a row; lengths in inches.
+def grid(
+    blocks: Mapping[str, Sequence[Panel]], columns: int, side: float, above: float = 0.0, below: float = 0.1, font: float = 9
+) -> Figure:
+    """Pictures in blocks, each under its heading (none for one that starts with a space), `columns` in a row; lengths in inches.
 
     One axes in inches holds them all: an axes for every picture takes seconds.
     """

@@ -99,9 +99,9 @@ def percent(value: float) -> str:
 def by_task(found: dict, columns: dict[str, str]) -> str:
     """A Markdown table: a row a task, a column a question of `found`, named by what `columns` says."""
     tasks = list(found[next(iter(columns))])
-    return markdown(pd.DataFrame({"task": tasks, **{
-        name: [with_interval(found[question][task]) if task in found[question] else None for task in tasks] for question, name in columns.items()
-    }})).strip()  # fmt: skip
+    cells = {name: [found[question].get(task) for task in tasks] for question, name in columns.items()}
+    cells = {name: [None if cell is None else with_interval(cell) for cell in column] for name, column in cells.items()}
+    return markdown(pd.DataFrame({"task": tasks, **cells})).strip()
 
 
 def run_statistics(stages: dict[str, dict]) -> dict:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from dualprior.common import device, io
-from dualprior.common.params import Audit, Restore
+from dualprior.common.params import Audit
 from dualprior.common.progress import track
 from dualprior.data.pixels import to_unit
 from dualprior.degradation.task import Task

@@ -111,7 +111,7 @@ def judge_ablation(paths: Paths, clean: np.ndarray, names: list[str]) -> dict[st
         psnr = measured("psnr", clean[: len(x)], to_01(x))
         columns = {"task": row.task, "value": row.value, "series": row.series, "used": row.used, "hyperparameter": row.hyperparameter}
         judged.append(pd.DataFrame({"image": names[: len(x)], "psnr": psnr, **columns}))
-    swept = {name: mine for name, mine in pd.concat(judged).groupby("hyperparameter", sort=False)}
+    swept = dict(list(pd.concat(judged).groupby("hyperparameter", sort=False)))
     for name, mine in swept.items():
         means = mine.groupby(["task", "series", "value", "used"], sort=False)["psnr"].mean().round(3).reset_index()
         io.write_table(paths.metrics(f"ablation_{name}.csv"), means)
@@ -126,8 +126,8 @@ def judge_audit(paths: Paths) -> pd.DataFrame:
     protocols = io.read_json(paths.folder("audit") / "protocols.json")
     tasks = dict.fromkeys(name.partition("/")[0] for name in images)
     return pd.DataFrame([
-        {"task": task, "what is wrong": about["wrong"], "sees the clean image": "yes" if about["leaks"] else "no", "as found": means[f"{task}/{name}/found"],
-         "mended": means[f"{task}/{name}/mended"], "stopped DIP": means[f"{task}/dip_stopped"]}
+        {"task": task, "what is wrong": about["wrong"], "sees the clean image": "yes" if about["leaks"] else "no",
+         "as found": means[f"{task}/{name}/found"], "mended": means[f"{task}/{name}/mended"], "stopped DIP": means[f"{task}/dip_stopped"]}
         for task in tasks for name, about in protocols.items()
     ])  # fmt: skip
 
@@ -150,9 +150,11 @@ def judge_samples(paths: Paths, settings: Evaluate) -> dict[str, dict]:
         own = generation_metrics.distances(features(images[: len(real)]), real_features)
         rows.append({**info[name], **own, "copy_ratio": generation_metrics.copy_ratio(images, train) / copies})
     table = pd.DataFrame(rows)
-    io.write_table(paths.metrics("generation.csv"), table.round(4).assign(real_frechet=round(floor["frechet"], 4), extractor=extractor.title))
+    about = {"real_frechet": round(floor["frechet"], 4), "extractor": extractor.title}
+    io.write_table(paths.metrics("generation.csv"), table.round(4).assign(**about))
     io.write_figure(paths.plot("samples"), figures.samples(generated))
-    io.write_figure(paths.plot("generation_quality"), figures.generation_quality(table, floor["frechet"], extractor.distance_name, len(real)))
+    figure = figures.generation_quality(table, floor["frechet"], extractor.distance_name, len(real))
+    io.write_figure(paths.plot("generation_quality"), figure)
     best = table.groupby("sampler", sort=False)["frechet"].min() / floor["frechet"]
     return {name: {"value": round(v, 3), "lo": round(v, 3), "hi": round(v, 3), "n": len(real), "unit": "ratio"} for name, v in best.items()}
 

@@ -84,7 +84,7 @@ def _survey(folder: Path, settings: Data) -> list[data.Photograph]:
     if not folder.is_dir():
         raise UserError(f"data.folder={settings.folder} is not a folder; name a folder of photographs in params.yaml")
     files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in data.EXTENSIONS and f.is_file())
-    usable, skipped, measured = [], [], {}
+    usable, skipped, seen = [], [], {}
     for file in files:
         name = file.relative_to(folder).as_posix()
         try:
@@ -93,7 +93,7 @@ def _survey(folder: Path, settings: Data) -> list[data.Photograph]:
             skipped.append(str(error))
             continue
         digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
-        if digest in measured:
+        if digest in seen:
             skipped.append(f"{file} is the same picture as {seen[digest]}")
             continue
         seen[digest] = name

@@ -7,9 +7,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.representer import RoundTripRepresenter
 
-from dualprior.pipeline.config import check_params, read_yaml
 from dualprior.common.errors import UserError
 from dualprior.common.io import write_text
+from dualprior.pipeline.config import check_params, read_yaml
 
 
 def names(root: Path) -> list[str]:

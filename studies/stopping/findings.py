@@ -1,0 +1,73 @@
+"""What the study found: questions with a value a rule, a task or a level, and its interval.
+
+The unit of every interval is the test crop: the values of a crop over networks, noises and seeds are averaged first.
+"""
+
+import pandas as pd
+
+from dualprior.evaluation.comparisons import Finding, finding
+from dualprior.evaluation.image_metrics import Interval
+
+OURS = "split"
+FAILURE_DB = 1.0
+RULES = {  # rule: (what it is, what it knows beside the measurement, fits it runs)
+    "split": ("recorrupted split, paired fits (ours)", "noise level", 2),
+    "one_split": ("recorrupted split, one fit", "noise level", 1),
+    "discrepancy": ("discrepancy principle", "noise level", 1),
+    "sure": ("Monte-Carlo SURE", "noise level", 2),
+    "es_wmv": ("ES-WMV as published", "nothing", 1),
+    "es_wmv_tuned": ("ES-WMV, tuned window", "validation images", 1),
+    "es_wmv_pair": ("ES-WMV on our paired fits", "nothing", 2),
+    "es_emv": ("ES-EMV", "nothing", 1),
+    "self_validation": ("self-validation", "nothing", 1),
+    "diffusion_score": ("score of the diffusion model", "a diffusion model", 1),
+    "fixed": ("fixed step", "validation images", 1),
+    "fixed_pair": ("fixed step on our paired fits", "validation images", 2),
+    "last": ("last step", "nothing", 1),
+    "last_pair": ("last step of our paired fits", "nothing", 2),
+}
+SAME_FIT = ["network", "problem", "name"]
+
+
+def by_crop(rows: pd.DataFrame, value: str) -> pd.Series:
+    """Mean of `value` for each crop: [crops]."""
+    return rows.groupby("image", sort=False)[value].mean()
+
+
+def findings(rows: pd.DataFrame, calibration: pd.DataFrame, regularised: pd.DataFrame, interval: Interval) -> dict[str, dict[str, Finding]]:
+    """rows: of metrics/rows.csv; calibration: fit, rule, ratio of estimated to true error; regularised: term, gain of a crop."""
+
+    def each(groups: dict[str, pd.DataFrame], value: str, unit: str = "dB") -> dict[str, Finding]:
+        return {key: finding(by_crop(mine, value), unit, interval) for key, mine in groups.items() if len(mine)}
+
+    plain = rows[rows["plain"] & rows["denoising"]]
+    ours = plain[plain["rule"] == OURS]
+    of_rule = {rule: plain[plain["rule"] == rule] for rule in RULES}
+    kept = {rule: _paired(ours, mine, "psnr") for rule, mine in of_rule.items() if rule != OURS}
+    two_fits = rows[(rows["split_kind"] == "none") & (rows["rule"] == "last_pair")]
+    tasks = rows[(rows["rule"] == OURS) & rows["plain"] & ~rows["denoising"] & ~rows["leaks"]]
+    split = rows[(rows["rule"] == OURS) & rows["denoising"] & (rows["split_kind"] == "recorrupted")]
+    levels = split[(split["annealing"] == "none") & split["problem"].isin(split[split["noise_level"] != "known"]["problem"])]
+    levels = levels[levels["network"].isin(split[split["noise_level"] != "known"]["network"])]
+    annealed = {kind: split[split["annealing"] == kind] for kind in ("target", "input")}
+    told = calibration[calibration["rule"] == OURS]["ratio"]
+    return {
+        "stopping_loss_db": each(of_rule, "gap"),
+        "failure_share": each({rule: mine.assign(fails=mine["gap"] > FAILURE_DB) for rule, mine in of_rule.items()}, "fails", "share"),
+        "stopping_loss_by_task_db": each(dict(list(tasks.groupby("problem", sort=False))), "gap"),
+        "kept_over_rule_db": each(kept, "difference"),
+        "kept_over_oracle_of_one_fit_db": each({OURS: ours.assign(difference=ours["psnr"] - ours["whole_peak"])}, "difference"),
+        "kept_over_oracle_of_two_fits_db": each({OURS: _paired(ours, two_fits, "peak")}, "difference"),
+        "loss_by_noise_level_db": each(dict(list(levels.groupby("noise_level", sort=False))), "gap"),
+        "annealing_gain_db": each({kind: _paired(mine, ours, "psnr") for kind, mine in annealed.items()}, "difference"),
+        "regulariser_gain_db": {
+            term: finding(mine["gain"], "dB", interval) for term, mine in regularised.groupby("term", sort=False) if term != "none"
+        },
+        "estimated_over_true_error": {"all": finding(told, "ratio; its unit is the fit", interval)},
+    }  # fmt: skip
+
+
+def _paired(mine: pd.DataFrame, other: pd.DataFrame, value: str) -> pd.DataFrame:
+    """What `mine` keeps, less `value` of the same network, problem and measurement in `other`."""
+    both = mine.merge(other[[*SAME_FIT, value]], on=SAME_FIT, suffixes=("", "_other"))
+    return both.assign(difference=both["psnr"] - both[f"{value}_other" if value in mine else value])
