@@ -1,6 +1,6 @@
-"""Closed forms for Gaussian data x0 ~ N(mean, variance I): what samplers, restarts and fusion should give.
+"""Closed forms for Gaussian data x0 ~ N(mean, variance I): what samplers, restarts and blends should give.
 
-Tests compare the code with these; the report plots them. All scalars are per pixel.
+Tests compare the code with these; stage laws draws them. All scalars are per pixel.
 """
 
 import math
@@ -55,12 +55,23 @@ def restart_mse(variance: float, error: float, start: float, *, matched: bool) -
     return variance * (1 - g) + g**2 * error**2
 
 
-def fusion_weight(a: float, b: float, correlation: float) -> float:
+def blend_weight(a: float, b: float, correlation: float) -> float:
     """Weight of the first of two estimates with RMSEs a, b and correlated errors that minimises the MSE."""
     cross = correlation * a * b
     return (b**2 - cross) / (a**2 + b**2 - 2 * cross)
 
 
-def fusion_mse(a: float, b: float, correlation: float) -> float:
+def blend_mse(a: float, b: float, correlation: float) -> float:
     """The MSE at that weight: a^2 b^2 (1 - rho^2) / (a^2 + b^2 - 2 rho a b)."""
     return a**2 * b**2 * (1 - correlation**2) / (a**2 + b**2 - 2 * correlation * a * b)
+
+
+def error_factor(gain: float, sigma: float, sigma_y: float, weight: float = 1.0) -> float:
+    """What one denoising call with fresh noise (zeta = 1) multiplies a low-frequency error of the guess by.
+
+    The guess before the call has error e at frequencies where the network multiplies by `gain`; data consistency, with
+    rho = weight sigma_y^2 / sigma^2, leaves gain rho / (1 + rho) of it. Above 1 hundreds of calls diverge: stable where
+    gain < 1 + sigma^2 / (weight sigma_y^2).
+    """
+    rho = weight * (sigma_y / sigma) ** 2
+    return gain * rho / (1 + rho)

@@ -1,4 +1,4 @@
-"""The Gaussian laws beside a simulation and the trained network, on validation images: one table and one figure."""
+"""laws: the Gaussian laws beside a simulation and the trained network, on validation images: one table and one figure."""
 
 from __future__ import annotations
 
@@ -9,63 +9,50 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from studies.theory import gaussian_theory as oracles
-from studies.theory.params import Laws
 from torch import Tensor
 
 from dualprior.common import device, io
-from dualprior.common.params import Restore
 from dualprior.common.seeding import ImageNoise, generator
 from dualprior.data.pixels import to_unit
 from dualprior.diffusion import checkpoint
 from dualprior.diffusion.samplers import Denoise, restart
-from dualprior.evaluation.drawing import SERIES, describe, new_figure
-from dualprior.evaluation.image_grid import INK
-from dualprior.restoration import diffusion_methods as r
-from dualprior.restoration import problem
-from dualprior.restoration.problem import Problem
+from dualprior.evaluation.image_grid import INK, SERIES, describe, new_figure
+from dualprior.restoration.diffusion_methods import chain
+from dualprior.restoration.problem import Problem, read_problems
+from studies.theory import gaussian_theory
+from studies.theory.params import Laws
 
 if TYPE_CHECKING:
-    from dualprior.common.config import Config
-
     from dualprior.common.paths import Paths
+    from dualprior.pipeline.config import Config
 
-PARAMS = ("laws", "restore", "tasks")
-FUSED = ("dip_stopped", "ddpm_mean")
+PARAMS = ("laws", "restore.seed", "tasks")
 
 
 @torch.no_grad()
-def run(config: Config, paths: Paths, key: str | None = None) -> None:
+def run(config: Config, paths: Paths) -> None:
     laws: Laws = config.laws
-    restore: Restore = config.restore
-    task, where = config.task(laws.task), device.pick()
-    model = checkpoint.load(paths, where)
-    clean = to_unit(np.asarray(io.read_array(paths.val))).to(where)
-    val = problem.load(paths, laws.task, task, "val", restore.seed, model, where)
-    restored = io.read_tensors(paths.restored(laws.task))
-    chosen = io.read_json(paths.restored_info(laws.task))["choices"]["ddpm_mean"]
-    a, b = (restored[f"val_{name}"].to(where) for name in FUSED)
-    rows = [
-        *restart_law(laws),
-        *restart_of_network(laws, model.denoise, clean),
-        *fusion_law(a, b, clean),
-        *mean_law(laws, val, clean, chosen),
-    ]
+    seed: int = config.entry("restore", "seed")
+    default, task, where = paths.default, config.tasks[laws.task], device.pick()
+    model = checkpoint.load(default.models, where)
+    clean = to_unit(io.read_array(default.split("val"))).to(where)
+    val, _ = read_problems(default.measurements(laws.task), default.dip(laws.task), task, seed, model, clean, where)
+    rows = [*restart_law(laws), *restart_of_network(laws, model.denoise, clean), *mean_law(laws, val, clean)]
     table = pd.DataFrame(rows, columns=["law", "series", "x", "mse"]).round(6)
-    io.write_table(paths.report_laws, table)
-    io.write_figure(paths.report_plot("laws"), figure(table, laws))
+    io.write_table(paths.metrics("laws.csv"), table)
+    io.write_figure(paths.plot("laws"), figure(table, laws))
 
 
 def restart_law(laws: Laws) -> Iterator[tuple]:
     """One call of the exact denoiser of Gaussian data, from a start with white error: closed form and simulation."""
-    denoise, rng = oracles.gaussian_denoiser(0.0, laws.variance), generator(laws.seed, "laws")
+    denoise, rng = gaussian_theory.gaussian_denoiser(0.0, laws.variance), generator(laws.seed, "laws")
     x0, error, z = (torch.randn(1, 1, 1, laws.pixels, generator=rng) for _ in range(3))
     x0, start = laws.variance**0.5 * x0, laws.variance**0.5 * x0 + laws.error * error
     for level in laws.levels:
         for matched, name in ((True, "matched"), (False, "plain")):
             if matched and level < laws.error:
                 continue
-            yield "restart", f"{name}, law", level, oracles.restart_mse(laws.variance, laws.error, level, matched=matched)
+            yield "restart", f"{name}, law", level, gaussian_theory.restart_mse(laws.variance, laws.error, level, matched=matched)
             simulated = _one_call(denoise, start, laws.error, level, z, matched)
             yield "restart", f"{name}, simulated", level, float((simulated - x0).square().mean())
 
@@ -87,22 +74,9 @@ def _one_call(denoise: Denoise, start: Tensor, error: float, level: float, z: Te
     return denoise(restart(start, torch.full_like(levels, error if matched else 0.0), levels, z), levels)
 
 
-def fusion_law(a: Tensor, b: Tensor, clean: Tensor) -> Iterator[tuple]:
-    """MSE of w a + (1 - w) b: measured, and by the law from the two RMSEs and their correlation."""
-    first, second = a - clean, b - clean
-    rms = [float(error.square().mean().sqrt()) for error in (first, second)]
-    correlation = float((first * second).mean()) / (rms[0] * rms[1])
-    for weight in np.linspace(0, 1, 11).tolist():
-        law = (weight * rms[0]) ** 2 + ((1 - weight) * rms[1]) ** 2 + 2 * weight * (1 - weight) * correlation * rms[0] * rms[1]
-        yield "fusion", "law", weight, law
-        yield "fusion", "measured", weight, float((weight * a + (1 - weight) * b - clean).square().mean())
-    yield "fusion", "best weight by the law", oracles.fusion_weight(*rms, correlation), oracles.fusion_mse(*rms, correlation)
-
-
-def mean_law(laws: Laws, val: Problem, clean: Tensor, chosen: dict) -> Iterator[tuple]:
+def mean_law(laws: Laws, val: Problem, clean: Tensor) -> Iterator[tuple]:
     """MSE of the mean of K stochastic chains, and (1 + 1/K) / 2 times that of one."""
-    weight = chosen["data_weight"]
-    runs = [r.chain(val, {}, laws.calls, 1.0, weight, purpose=f"laws-{k}").x for k in range(max(laws.samples))]
+    runs = [chain(val, {}, laws.calls, 1.0, 1.0, purpose=f"laws-{k}").x for k in range(max(laws.samples))]
     single = float(np.mean([float((x - clean).square().mean()) for x in runs]))
     for count in laws.samples:
         yield "mean", "law", count, single * (1 + 1 / count) / 2
@@ -112,10 +86,9 @@ def mean_law(laws: Laws, val: Problem, clean: Tensor, chosen: dict) -> Iterator[
 TITLES = {
     "restart": "Gaussian data: a matched restart beats its start, least at s = e",
     "network": "The trained network, starts with white error",
-    "fusion": "Weighted mean of a stopped DIP and a mean of chains",
     "mean": "Mean of K chains",
 }
-AXES = {"restart": "start level s", "network": "start level s", "fusion": "weight of the DIP", "mean": "K"}
+AXES = {"restart": "start level s", "network": "start level s", "mean": "K"}
 
 
 def figure(table: pd.DataFrame, laws: Laws) -> Figure:

@@ -35,7 +35,7 @@ def run(config: Config, paths: Paths) -> None:
     manifest = io.read_table(paths.manifest).query("split == 'test'").sort_values("index")
     clean, names = pixels_01(io.read_array(paths.split("test"))), list(manifest["image"])
     bounds: Interval = partial(interval, resamples=settings.bootstrap, confidence=settings.confidence, seed=settings.seed)
-    judged = [judge_task(paths, task, clean, names) for task in tasks]
+    judged = [judge_task(paths, paths, task, clean, names) for task in tasks]
     rows = pd.concat([each[0] for each in judged], ignore_index=True)
     curves = pd.concat([each[1] for each in judged], ignore_index=True)
     rows.insert(1, "photograph", rows["image"].map(dict(zip(names, manifest["photograph"], strict=True))))
@@ -60,11 +60,11 @@ def roles_of(catalogue: dict[str, registry.Method]) -> comparisons.Roles:
     return comparisons.Roles(families, r.HYBRID, r.FROZEN, r.NO_RANDOM_FIT, r.FULL_CHAIN, r.STOPPED, ORACLE)
 
 
-def judge_task(paths: Paths, task: str, clean: np.ndarray, names: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(a row an image and method, the PSNR at every kept step of the DIP fits)."""
+def judge_task(paths: Paths, fits_of: Paths, task: str, clean: np.ndarray, names: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(a row an image and method, the PSNR at every kept step of the DIP fits); fits_of: where those lie."""
     info = io.read_json(paths.restored(task) / "methods.json")
     images = io.read_tensors_as_arrays(paths.restored(task) / "images.safetensors")
-    fits, about = io.read_tensors_as_arrays(paths.dip(task) / "fits.safetensors"), io.read_json(paths.dip(task) / "fits.json")
+    fits, about = io.read_tensors_as_arrays(fits_of.dip(task) / "fits.safetensors"), io.read_json(fits_of.dip(task) / "fits.json")
     rows = []
     for method, cost in info["methods"].items():
         x = images[method]

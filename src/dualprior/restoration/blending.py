@@ -1,6 +1,6 @@
 """How to weigh several restorations of one image: weights learned from their errors on validation images.
 
-Of two restorations the best weights have a closed form (Bates & Granger 1969; `studies/theory/gaussian_theory.py`).
+Of two restorations the best weights have a closed form (Bates & Granger 1969; `studies/theory`).
 """
 
 from collections.abc import Mapping

@@ -1,9 +1,9 @@
-"""How much of a change of its start a restart passes on: the contraction of the trained network, measured.
+"""contraction@task: how much of a change of its start a restart passes on, measured on the trained network.
 
 Chung et al. 2022 (CCDF, Theorem 1) bound the error of a restart by a contraction of its start's error, times less with
-every step. Here the stopped DIP is changed by a little, the deterministic variance-matched restart of the hybrid is run on
-both with the same noise, and the ratio of the two RMS changes is noted: 1 passes everything on, 0 forgets the start. Data
-consistency is part of the restart: what it overwrites counts as forgotten.
+every step. Here the stopped DIP is changed by a little, the deterministic restart is run on both with the same noise, and
+the ratio of the two RMS changes is noted: 1 passes everything on, 0 forgets the start. Data consistency is part of the
+restart: what it overwrites counts as forgotten.
 """
 
 from __future__ import annotations
@@ -13,38 +13,36 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
-from studies.hybrid import given
-from studies.hybrid.params import Contraction
 from torch import Tensor
 
 from dualprior.common import io
-from dualprior.common.params import Hybrid
+from dualprior.common.params import Restore
 from dualprior.degradation.operators import GaussianBlur
-from dualprior.restoration import diffusion_methods as r
-from dualprior.restoration import problem
+from dualprior.restoration import diffusion_methods as diffusion
 from dualprior.restoration.problem import Problem, Restoration
+from studies.hybrid import problems
+from studies.hybrid.params import Contraction
 
 if TYPE_CHECKING:
-    from dualprior.common.config import Config
-
     from dualprior.common.paths import Paths
+    from dualprior.pipeline.config import Config
 
-PARAMS = ("contraction", "restore", "hybrid", "tasks.{key}")
+PARAMS = ("contraction", "restore", "tasks.{key}")
 SMOOTH_STD = 2.0  # pixels, of the blur that makes a smooth change
 
 
 @torch.no_grad()
-def run(config: Config, paths: Paths, key: str | None = None) -> None:
+def run(config: Config, paths: Paths, key: str) -> None:
     """key: the task."""
     wanted: Contraction = config.contraction
-    hybrid: Hybrid = config.hybrid
-    test, val, clean_val = given.load(config, paths, key, wanted.images)
-    start, rows = problem.with_validation_error(r.dip_stopped, test, val, clean_val), []
+    restore: Restore = config.restore
+    val, test, clean_val = problems.load(config, paths, key, wanted.images)
+    start, rows = problems.stopped_dip(val, test, clean_val), []
     for kind, change in changes(test, wanted.size).items():
         for level in wanted.levels:
-            ratio = passed_on(test, start, change, level, wanted.calls, hybrid.data_weight)
+            ratio = passed_on(test, start, change, level, wanted.calls, restore.data_weight)
             rows += [{"task": key, "change": kind, "level": level, "image": i, "ratio": value} for i, value in enumerate(ratio.tolist())]
-    io.write_table(paths.contraction(key), pd.DataFrame(rows).round(5))
+    io.write_table(paths.folder("contraction") / f"{key}.csv", pd.DataFrame(rows).round(5))
 
 
 def changes(given: Problem, size: float) -> dict[str, Tensor]:
@@ -60,8 +58,9 @@ def passed_on(given: Problem, start: Restoration, change: Tensor, level: float, 
     A start worse than `level` is taken to be at it.
     """
     levels = torch.full((len(start.x),), level, device=start.x.device)
-    both = (replace(start, x=x, error=torch.minimum(start.error, levels)) for x in (start.x, start.x + change))
-    ends = [r.restart_at(given, begin, levels, calls, data_weight, "contraction.levels").x for begin in both]
+    error = torch.minimum(start.error, levels)
+    both = (replace(start, x=x) for x in (start.x, start.x + change))
+    ends = [diffusion.restart_at(given, begin, levels, error, calls, data_weight).x for begin in both]
     return _rms(ends[1] - ends[0]) / _rms(change)
 
 
