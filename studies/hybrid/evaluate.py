@@ -66,8 +66,8 @@ def study_findings(rows: dict[str, pd.DataFrame], roles: comparisons.Roles, boun
 
 
 def _write_the_rest(paths: Paths, clean, quality: PerceptualQuality) -> None:
-    """Mean PSNR of DPS and of short fits, distances of stochastic restorations, and contraction, as tables."""
-    tables: dict[str, list[dict]] = {"dps": [], "short_fits": [], "realism": []}
+    """Mean PSNR of DPS, distances of stochastic restorations, and contraction, as tables."""
+    tables: dict[str, list[dict]] = {"dps": [], "realism": []}
     for name, rows in tables.items():
         for folder in sorted(paths.folder(name).iterdir()):
             for series, x in io.read_tensors_as_arrays(folder / "images.safetensors").items():

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from dualprior.common.params import Ablate, ClosedShare, Count, NonNegative, Number, Positive, Section, Whole
+from dualprior.common.params import Ablate, ClosedShare, Count, Number, Positive, Section, Whole
 
 
 class Crops(Section):
@@ -58,19 +58,6 @@ class DPS(Section):
     images: Count
 
 
-class Reptile(Section):
-    """The learned initialisation of short DIP fits, and what is fitted from it."""
-
-    tasks: Annotated[tuple[str, ...], Field(min_length=1)]
-    outer: Count
-    inner: Count
-    batch: Count
-    rate: Annotated[Number, Field(gt=0, le=1)]  # share of the way to the fitted weights, at first
-    noise: NonNegative  # on the training images, on the 0-255 scale
-    kept: Annotated[tuple[Count, ...], Field(min_length=2)]  # steps
-    images: Count
-
-
 class Params(Section):
     """The whole of studies/hybrid/params.yaml."""
 
@@ -81,12 +68,11 @@ class Params(Section):
     realism: Realism
     contraction: Contraction
     dps: DPS
-    reptile: Reptile
     ablate: Ablate  # in place of the default experiment's
 
     @model_validator(mode="after")
     def _every_task_is_there(self):
-        named = {"prior_tasks": self.prior_tasks, **{f"{part}.tasks": getattr(self, part).tasks for part in ("realism", "reptile", "ablate")}}
+        named = {"prior_tasks": self.prior_tasks, **{f"{part}.tasks": getattr(self, part).tasks for part in ("realism", "ablate")}}
         for where, tasks in named.items():
             unknown = [task for task in tasks if task not in self.problems]
             if unknown:

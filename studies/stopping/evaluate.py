@@ -17,13 +17,13 @@ from dualprior.evaluation.image_metrics import interval, measured
 from studies.stopping import plots
 from studies.stopping.crops import chosen
 from studies.stopping.findings import OURS, RULES, findings
-from studies.stopping.params import Fit, Images, Problem, Regularise
+from studies.stopping.params import Fit, Images, Problem
 
 if TYPE_CHECKING:
     from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
-PARAMS = ("images", "fits", "problems", "regularise", "evaluate")
+PARAMS = ("images", "fits", "problems", "evaluate")
 SETTLED = 50  # steps after which an estimate is held against the truth: before, the error is that of the start
 SLACK_DB = 0.01  # a longer patience or window must earn so much
 TUNED = {"split": "noisy", "es_wmv_tuned": "denoising"}  # rules whose setting is chosen on validation images, and of which fits
@@ -55,11 +55,10 @@ def run(config: Config, paths: Paths) -> None:
     rows = _as_chosen(tried[tried["split"] == "test"].drop(columns="split"), best_settings(tried))
     calibration = _calibration(estimates, curves, crops["test"]).merge(described[["fit", "plain", "denoising"]], on="fit")
     calibration = calibration[calibration["plain"] & calibration["denoising"]]
-    regularised = _regularised(paths, config.regularise, clean["test"], crops["test"])
     bounds = partial(interval, resamples=settings.bootstrap, confidence=settings.confidence, seed=settings.seed)
-    found = findings(rows, calibration, regularised, bounds)
+    found = findings(rows, calibration, bounds)
     io.write_json(paths.metrics("findings.json"), found)
-    tables = {"rows": rows, "calibration": calibration, "regularised": regularised, "costs": costs}
+    tables = {"rows": rows, "calibration": calibration, "costs": costs}
     tables["annealing_levels"] = pd.DataFrame(annealed, columns=["fit", "split", "name", "level", "tau", "step", "psnr_to_target"])
     for name, table in tables.items():
         io.write_table(paths.metrics(f"{name}.csv"), table)
@@ -181,18 +180,3 @@ def _calibration(estimates: pd.DataFrame, curves: dict, crops: pd.DataFrame) -> 
         r = float(np.corrcoef(np.sqrt(group["estimate"].clip(lower=0)), np.sqrt(true))[0, 1])
         table.append({"fit": fit, "rule": rule, "ratio": round(float(group["estimate"].mean() / true.mean()), 4), "r": round(r, 4)})
     return pd.DataFrame(table, columns=["fit", "rule", "ratio", "r"])
-
-
-def _regularised(paths: Paths, settings: Regularise, clean: np.ndarray, crops: pd.DataFrame) -> pd.DataFrame:
-    """One row a problem, extra term and crop (seeds averaged): PSNR, and the gain over the fit without the term."""
-    tables = []
-    for problem in settings.problems:
-        images = io.read_tensors_as_arrays(paths.folder("regularised") / problem / "images.safetensors")
-        info = io.read_json(paths.folder("regularised") / problem / "info.json")
-        plain = measured("psnr", clean, to_01(images["none"]))
-        for term, about in info.items():
-            psnr = measured("psnr", clean, to_01(images[term]))
-            own = pd.DataFrame({"image": crops["image"], "psnr": psnr, "gain": psnr - plain})
-            means = own.groupby("image", sort=False).mean().reset_index()
-            tables.append(means.assign(problem=problem, term=term, weight=about["weight"], seconds=about["seconds"]))
-    return pd.concat(tables, ignore_index=True)

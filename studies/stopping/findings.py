@@ -34,8 +34,8 @@ def by_crop(rows: pd.DataFrame, value: str) -> pd.Series:
     return rows.groupby("image", sort=False)[value].mean()
 
 
-def findings(rows: pd.DataFrame, calibration: pd.DataFrame, regularised: pd.DataFrame, interval: Interval) -> dict[str, dict[str, Finding]]:
-    """rows: of metrics/rows.csv; calibration: fit, rule, ratio of estimated to true error; regularised: term, gain of a crop."""
+def findings(rows: pd.DataFrame, calibration: pd.DataFrame, interval: Interval) -> dict[str, dict[str, Finding]]:
+    """rows: of metrics/rows.csv; calibration: fit, rule, ratio of estimated to true error."""
 
     def each(groups: dict[str, pd.DataFrame], value: str, unit: str = "dB") -> dict[str, Finding]:
         return {key: finding(by_crop(mine, value), unit, interval) for key, mine in groups.items() if len(mine)}
@@ -60,9 +60,6 @@ def findings(rows: pd.DataFrame, calibration: pd.DataFrame, regularised: pd.Data
         "kept_over_oracle_of_two_fits_db": each({OURS: _paired(ours, two_fits, "peak")}, "difference"),
         "loss_by_noise_level_db": each(dict(list(levels.groupby("noise_level", sort=False))), "gap"),
         "annealing_gain_db": each({kind: _paired(mine, ours, "psnr") for kind, mine in annealed.items()}, "difference"),
-        "regulariser_gain_db": {
-            term: finding(mine["gain"], "dB", interval) for term, mine in regularised.groupby("term", sort=False) if term != "none"
-        },
         "estimated_over_true_error": {"all": finding(told, "ratio; its unit is the fit", interval)},
     }  # fmt: skip
 

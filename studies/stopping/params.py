@@ -7,8 +7,6 @@ from pydantic import Field, model_validator
 from dualprior.common.params import Count, DIPNetwork, NonNegative, Number, Positive, Precision, Section, Seed, Share, Whole
 from dualprior.degradation.task import Task
 
-Term = Literal["none", "perceptual", "adversarial", "denoiser", "conditional"]
-
 
 class Images(Section):
     """Which crops of the default experiment, and how often each is measured anew."""
@@ -88,17 +86,6 @@ class Fit(Section):
         return (self.split, self.noise_level, self.annealing) == ("recorrupted", "known", "none")
 
 
-class Regularise(Section):
-    """Extra terms of the loss: the weights tried on validation images."""
-
-    network: str
-    problems: Annotated[tuple[str, ...], Field(min_length=1)]
-    steps: Annotated[Whole, Field(ge=2)]
-    refresh: Count
-    patience: Count
-    weights: dict[Term, Annotated[tuple[NonNegative, ...], Field(min_length=1)]]
-
-
 class Rules(Section):
     patiences: Annotated[tuple[Count, ...], Field(min_length=1)]  # steps; the one used is chosen on validation images
     window: Annotated[Whole, Field(ge=2)]  # ES-WMV as published
@@ -118,16 +105,13 @@ class Params(Section):
     networks: Annotated[dict[str, DIPNetwork], Field(min_length=1)]
     fitting: Fitting
     fits: Annotated[dict[str, Fit], Field(min_length=1)]
-    regularise: Regularise
     rules: Rules
 
     @model_validator(mode="after")
     def _names_are_known(self):
-        users = {f"fits.{name}": (fit.network, [fit.problem]) for name, fit in self.fits.items()}
-        for name, (network, problems) in {**users, "regularise": (self.regularise.network, self.regularise.problems)}.items():
-            unknown = [problem for problem in problems if problem not in self.problems]
-            if unknown:
-                raise ValueError(f"{name} names {unknown[0]}, which problems does not have; it has {', '.join(self.problems)}")
-            if network not in self.networks:
-                raise ValueError(f"{name} names the network {network}; networks has {', '.join(self.networks)}")
+        for name, fit in self.fits.items():
+            if fit.problem not in self.problems:
+                raise ValueError(f"fits.{name} names {fit.problem}, which problems does not have; it has {', '.join(self.problems)}")
+            if fit.network not in self.networks:
+                raise ValueError(f"fits.{name} names the network {fit.network}; networks has {', '.join(self.networks)}")
         return self

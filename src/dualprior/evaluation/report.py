@@ -17,7 +17,9 @@ from dualprior.common.errors import UserError
 from dualprior.common.io import read_json, read_table, read_text
 from dualprior.evaluation.tables import markdown
 
-TEMPLATES = {"README.md": "report/README.md.jinja", "report/report.md": "report/report.md.jinja"}
+TEMPLATES = {"README.md": "report/README.md.jinja", "report/report.md": "report/report.md.jinja"} | {
+    f"studies/{name}/README.md": f"studies/{name}/README.md.jinja" for name in ("hybrid", "stopping")
+}
 
 
 class FalseSentence(Exception):
