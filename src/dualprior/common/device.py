@@ -95,8 +95,8 @@ class Pace:
     def _choose(self) -> None:
         rates = {threads: self._rate(threads) for threads in sorted({self._most, max(1, self._most // 2), 1}, reverse=True)}
         torch.set_num_threads(max(rates, key=rates.__getitem__))
-        told = ", ".join(f"{count}: {rate:.1f}" for count, rate in rates.items())
-        log.info("%s on %d of %d threads (trial, steps a second: %s)", self._what, self.threads, self._most, told)
+        told = ", ".join(f"{rate:.1f} on {count}" for count, rate in rates.items())
+        log.info("%s: %d of %d threads; steps a second in a trial: %s", self._what, self.threads, self._most, told)
 
     def _rate(self, threads: int) -> float:
         torch.set_num_threads(threads)

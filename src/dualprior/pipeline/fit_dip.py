@@ -105,8 +105,11 @@ def fit(
     patience, first = (settings.patience, 1) if measured.sigma_y > 0 else (None, settings.least_step)
     rule = paired_fits.stopped_by(risk, patience)
     result, wanted = FitResult(rule.stop), set(snapshot_steps)
+    trial = dip.fit_images(recipe, op, y, names, measured.size, settings.steps, device=measured.y.device, keep=risk.keep)
+    pace = device.Pace(lambda: next(trial), what)
     with Stopwatch(count) as watch:
         for done in track(steps, f"fit {what}", settings.steps):
+            pace.step()
             checked = done.step >= first and (done.step % settings.check_every == 0 or done.step == settings.steps)
             if not checked and done.step not in wanted:
                 continue

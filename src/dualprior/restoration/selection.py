@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from dualprior.common.device import Pace
 from dualprior.common.params import Restore
 from dualprior.common.progress import track
 from dualprior.restoration.problem import Problem, Restoration, mean_psnr, overall_rmse, with_error
@@ -28,6 +29,7 @@ def restore_all(val: Problem, test: Problem, clean_val: Tensor, settings: Restor
     done_val: dict[str, Restoration] = {}
     done: dict[str, Restoration] = {}
     _warm_up(test)
+    Pace(lambda: test.denoise(test.blank(), 1.0), f"restore {name}")
     for key, method in track(list(methods.items()), f"restore {name}"):
         if method.few:
             (setting,) = _combinations(method.rounds(test, settings, done)[0])
