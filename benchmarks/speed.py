@@ -13,23 +13,25 @@ sys.path[:0] = [str(Path(__file__).parents[1] / "src")]
 
 import cli  # noqa: E402
 
-cli.prepare_machine()
+cli._set_threads()
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from dualprior.common.config import load_params  # noqa: E402
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
-from dualprior import device, dip, pretrained, schedule  # noqa: E402
+from dualprior.common import device  # noqa: E402
 from dualprior.degradation.operators import Identity  # noqa: E402
+from dualprior.diffusion import checkpoint, schedule  # noqa: E402
 from dualprior.diffusion.training import TrainState, train  # noqa: E402
+from dualprior.dip import fit as dip  # noqa: E402
+from dualprior.pipeline.config import load_params  # noqa: E402
 
 HALF_GFLOP = {"channels": 144, "multipliers": (1, 1), "blocks": 1, "patch": 2}
-PARAMS = load_params(Path(__file__).parents[1] / "params.yaml")
+(PARAMS,) = load_params(Path(__file__).parents[1])
 DEFAULT = PARAMS.ddpm.network.model_dump()
-SKIP = PARAMS.dip.network.model_dump(exclude={"kind"})
+SKIP = PARAMS.dip.networks["skip"].model_dump(exclude={"kind"})
 FITS = 16
 NAMES = [str(i) for i in range(FITS)]
 BACKWARD = 3  # a training step costs about three forward passes

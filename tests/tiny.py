@@ -3,32 +3,31 @@
 from pathlib import Path
 
 import torch
-from dualprior.common.config import Params, check_params, read_yaml
 from torch import Tensor, nn
 
 from dualprior.common.seeding import generator
-from dualprior.degradation.measurement import Measurement
-from dualprior.degradation.operators import make_operator, random_mask
+from dualprior.degradation.measurement import measure, observe
+from dualprior.degradation.operators import RandomMask
+from dualprior.degradation.task import Task
 from dualprior.diffusion import schedule
 from dualprior.diffusion.denoiser import Denoiser
 from dualprior.diffusion.unet import UNet
 from dualprior.dip import fit as dip
-from dualprior.pipeline.degrade import measure
-from dualprior.restoration.problem import CoupledSettings, DIPFits, Problem
+from dualprior.pipeline.config import Params, check_params, read_yaml
+from dualprior.restoration.problem import DIPFits, Problem
 
 PROJECT = Path(__file__).parents[1]
 SIDE = 16
 NETWORK = {"channels": 8, "multipliers": (1, 2), "blocks": 1, "patch": 2}
 SKIP = {"channels": (4, 4), "skip_channels": 2, "input_channels": 4}
 RECIPE = dip.Recipe(seed=0, kind="skip", network=SKIP, lr=0.01, input_cell=1, input_noise=0.03, ema=0.9, precision="float32")
-COUPLED = CoupledSettings(
-    steps=9, beta=1.0, refresh=4, level_scale=1.0, recipe=RECIPE, data_term="back_projection", expected_error=((2, 0.5), (9, 0.3))
-)
 
 
 def params() -> Params:
-    """params.yaml under profiles/smoke.yaml."""
-    return check_params(_merged(read_yaml(PROJECT / "params.yaml"), read_yaml(PROJECT / "profiles/smoke.yaml")))
+    """params.yaml under profiles/smoke.yaml, the box small enough for 16 pixels."""
+    merged = _merged(read_yaml(PROJECT / "params.yaml"), read_yaml(PROJECT / "profiles/smoke.yaml"))
+    merged["tasks"]["inpaint_box"]["box"] = 6
+    return check_params(merged)
 
 
 def _merged(below: dict, above: dict) -> dict:
@@ -74,16 +73,18 @@ class Counting:
 
 def problem(name: str, count: int, denoise=None) -> Problem:
     """A task of params.yaml on `count` images; image i is the same in every count. The DIP fits are blurry noise."""
-    task = params().tasks[name].model_copy(update={"box": 6 if name == "inpaint_box" else None})
+    return problem_of(params().tasks[name], name, count, denoise)
+
+
+def problem_of(task: Task, name: str, count: int, denoise=None) -> Problem:
     x, names = images(count), [f"image{i}" for i in range(count)]
-    y, mask = measure(x, task, 0, name, names)
-    op = make_operator(task.operator, shape=(SIDE, SIDE), factor=task.factor, blur_std=task.blur_std, mask=mask)
-    measured = Measurement(op, y, task.sigma_y, names, (SIDE, SIDE))
-    return Problem(measured, denoise or denoiser(), schedule.noise_levels("lognormal", 20), fits(x, judged=name.startswith("denoise")), 0)
+    measured = observe(measure(x, task, 0, name, names), task, names, torch.device("cpu"))
+    levels = schedule.noise_levels("lognormal", 20)
+    return Problem(measured, denoise or denoiser(), levels, fits(x, estimated=not task.hides), 0, [0.5, 0.3, 0.4])
 
 
-def fits(x: Tensor, judged: bool) -> DIPFits:
-    """judged: whether the risk saw the whole image, as they do in denoising."""
+def fits(x: Tensor, estimated: bool) -> DIPFits:
+    """estimated: whether the risk estimate saw the whole image, as in denoising."""
     noise = torch.stack([torch.randn(x.shape[1:], generator=generator(1, "tiny", i)) for i in range(len(x))])
     count = len(x)
     return DIPFits(
@@ -92,14 +93,16 @@ def fits(x: Tensor, judged: bool) -> DIPFits:
         stopped=x + 0.2 * noise,
         stop_step=[3 + i for i in range(count)],
         decided_step=[5 + i for i in range(count)],
-        error=torch.tensor([0.2 + 0.05 * i for i in range(count)]) if judged else None,
+        error=torch.tensor([0.2 + 0.05 * i for i in range(count)]) if estimated else None,
         seconds_per_step=0.5,
+        recipe=RECIPE,
     )
 
 
 def mask(count: int, keep: float, side: int = SIDE) -> Tensor:
     """[count, 1, side, side]"""
-    return torch.cat([random_mask((side, side), keep, generator(2, "tiny", i)) for i in range(count)])
+    settings = RandomMask.Settings(keep=keep)
+    return torch.cat([RandomMask.draw(settings, (side, side), generator(2, "tiny", i))["mask"] for i in range(count)])
 
 
 def skipnet(names: list[str], **changes):

@@ -1,315 +1,295 @@
-"""The command line: what it gives a stage, what it leaves behind, and how it ends."""
+"""The command line: what it gives a stage, what it leaves behind, and how it ends; a mistake costs one line and exit code 2."""
 
+import errno
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from types import SimpleNamespace
 
+import numpy as np
 import pytest
-from dualprior.common.config import read_yaml
+from PIL import Image
+from workspace import PROJECT
 
-from dualprior import dag
+from dualprior.common import io
 from dualprior.common.errors import UserError
-from dualprior.common.io import read_json, write_json
+from dualprior.common.io import CheckpointFolder, read_json, write_json
 from dualprior.common.paths import Paths
-
-PROJECT = Path(__file__).parents[2]
-STOPPING = "studies/stopping"
-HYBRID = "studies/hybrid"
-FIRST = {stage.name: stage.key for stage in reversed(dag.read_stages(PROJECT, STOPPING))}  # key of each stage of the study
-
-
-@pytest.fixture
-def study(little):
-    """The little project with its studies: their two YAML files."""
-    for file in (*PROJECT.glob("studies/*/params.yaml"), *PROJECT.glob("studies/*/dvc.yaml")):
-        place = little / file.relative_to(PROJECT)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(file, place)
-    return little
-
-
-@pytest.fixture
-def stage(monkeypatch):
-    """Let `run` stand in for a stage: stage("degrade", run)."""
-
-    def replace(name: str, run, pipeline: str = dag.MAIN) -> None:
-        monkeypatch.setitem(sys.modules, dag.module_of(pipeline, name), SimpleNamespace(run=run))
-
-    return replace
-
-
-def test_a_stage_gets_its_sections_its_paths_and_its_key(cli, stage, little, monkeypatch):
-    monkeypatch.setenv("DVC_ROOT", str(little / "elsewhere"))
-    given = {}
-    stage("degrade", lambda config, paths, key: given.update(task=config.task("sr4"), paths=paths, key=key))
-    fingerprint = dag.fingerprint(dag.find_stage(little, "degrade", "sr4"), little)
-    assert cli("degrade", "sr4").code == 0
-    assert given["task"].operator == "block_average"
-    assert given["paths"] == Paths(Path(), little / f"elsewhere/.scratch/degrade@sr4/{fingerprint}")
-    assert given["key"] == "sr4"
-
-
-def test_reading_what_dvc_yaml_does_not_declare_fails(cli, stage):
-    stage("degrade", lambda config, paths, key: config.dip)
-    with pytest.raises(AttributeError, match="does not declare the parameter section 'dip'"):
-        cli("degrade", "sr4")
-
-
-def test_success_is_timed_and_clears_the_checkpoints(cli, stage, little):
-    stage("degrade", lambda config, paths, key: write_json(paths.scratch / "checkpoint", {}))
-    assert cli("degrade", "sr4").code == 0
-    assert list(read_json(little / "metrics/timing.json")) == ["degrade@sr4"]
-    assert not list(little.glob(".scratch/degrade@sr4/*"))
-
-
-def test_failure_is_not_timed_and_keeps_the_checkpoints(cli, stage, little):
-    def run(config, paths, key):
-        write_json(paths.scratch / "checkpoint", {})
-        raise UserError("the training loss is nan at step 7; lower ddpm.training.lr")
-
-    stage("train_ddpm", run)
-    outcome = cli("train-ddpm")
-    assert outcome.code == 2
-    assert outcome.one_line() == "error: the training loss is nan at step 7; lower ddpm.training.lr"
-    assert not (little / "metrics/timing.json").exists()
-    assert list(little.glob(".scratch/train_ddpm/*/checkpoint"))
-
-
-def test_a_defect_keeps_its_traceback(cli, stage):
-    def run(config, paths, key):
-        raise ZeroDivisionError
-
-    stage("prepare", run)
-    with pytest.raises(ZeroDivisionError):
-        cli("prepare")
-
-
-def test_an_interrupted_stage_ends_with_130(cli, stage):
-    def run(config, paths, key):
-        signal.raise_signal(signal.SIGTERM)
-
-    stage("prepare", run)
-    assert cli("prepare").code == 130
-
-
-def test_threads_are_set_before_torch_is_imported(cli, stage, monkeypatch):
-    monkeypatch.setenv("DUALPRIOR_THREADS", "3")
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        monkeypatch.setenv(name, "1")
-    measured = []
-    stage("prepare", lambda config, paths, key: measured.append(os.environ["OMP_NUM_THREADS"]))
-    assert cli("prepare").code == 0
-    assert measured == ["3"]
-    assert (
-        "torch"
-        not in subprocess.run(
-            [sys.executable, "-c", "import sys, cli; from dualprior import config, dag; print(*sys.modules)"],
-            env=os.environ | {"PYTHONPATH": str(PROJECT / "src")},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.split()
-    )
-
-
-def test_all_runs_every_stage_in_order_and_stops_at_the_first_failure(cli, little, monkeypatch):
-    import cli as module
-
-    commands = []
-
-    def wait(command):
-        commands.append(command[2:])
-        return 2 if command[2:] == ["train-ddpm"] else 0
-
-    monkeypatch.setattr(module, "_wait", wait)
-    assert cli("all").code == 2
-    order = [stage.arguments for stage in dag.read_stages(little)]
-    assert commands == order[: order.index(["train-ddpm"]) + 1]
-    monkeypatch.setattr(module, "_wait", lambda command: 0)
-    outcome = cli("all")
-    assert outcome.code == 0
-    assert outcome.out.count("Running stage") == len(order)
-
-
-def test_all_of_a_study_runs_its_stages_and_no_other(cli, study, monkeypatch):
-    import cli as module
-
-    commands = []
-    monkeypatch.setattr(module, "_wait", lambda command: commands.append(command[2:]))
-    assert cli("all", "--study", "stopping").code == 0
-    assert commands == [stage.arguments for stage in dag.read_stages(study, STOPPING)]
-    names = [command[2] for command in commands]
-    assert {tuple(command[:2]) for command in commands} == {("study", "stopping")}
-    assert names[-1] == "judge"
-    for before, after in (("measure", "stop"), ("fit", "stop"), ("guide", "judge"), ("stop", "judge")):
-        assert max(i for i, name in enumerate(names) if name == before) < names.index(after)
-    for command in commands:
-        if command[2] == "fit":
-            problem = read_yaml(study / STOPPING / "params.yaml")["fits"][command[3]]["problem"]
-            assert commands.index(["study", "stopping", "measure", problem]) < commands.index(command)
-
-
-def test_all_of_a_study_stops_at_its_first_failure(cli, study, monkeypatch):
-    import cli as module
-
-    commands = []
-
-    def wait(command):
-        commands.append(command[2:])
-        return 2 if command[4] == "fit" else 0
-
-    monkeypatch.setattr(module, "_wait", wait)
-    assert cli("all", "--study", "stopping").code == 2
-    assert commands[-1][2] == "fit"
-    assert [command[2] for command in commands].count("fit") == 1
-
-
-def test_all_of_an_unknown_study_is_one_line_and_runs_nothing(cli, study, monkeypatch):
-    import cli as module
-
-    monkeypatch.setattr(module, "_wait", lambda command: pytest.fail(f"ran {command}"))
-    outcome = cli("all", "--study", "sleeping")
-    assert outcome.code == 2
-    assert "sleeping" in outcome.one_line()
-
-
-def test_a_stage_of_a_study_gets_its_sections_its_paths_and_its_key(cli, stage, study):
-    given = {}
-
-    def run(config, paths, key):
-        given.update(fit=config.entry("fits", "skip-sr4"), problem=config.entry("problems", "sr4"), paths=paths, key=key)
-
-    stage("fit", run, STOPPING)
-    fingerprint = dag.fingerprint(dag.find_stage(study, "fit", "skip-sr4", STOPPING), study)
-    assert cli("study", "stopping", "fit", "skip-sr4").code == 0
-    assert (given["fit"].network, given["problem"].factor, given["key"]) == ("skip", 4, "skip-sr4")
-    assert given["paths"] == Paths(Path(), Path(f".scratch/{STOPPING}/fit@skip-sr4/{fingerprint}"), STOPPING)
-
-
-def test_a_stage_of_a_study_without_keys_needs_none(cli, stage, study):
-    given = []
-    stage("stop", lambda config, paths, key: given.append(key), STOPPING)
-    assert cli("study", "stopping", "stop").code == 0
-    assert given == [None]
-
-
-def test_a_stage_of_a_study_cannot_read_what_it_does_not_declare(cli, stage, study):
-    stage("fit", lambda config, paths, key: config.rules, STOPPING)
-    with pytest.raises(AttributeError, match="does not declare the parameter section 'rules'"):
-        cli("study", "stopping", "fit", "skip-sr4")
-
-
-def test_a_stage_of_a_study_is_timed_beside_the_study(cli, stage, study):
-    stage("measure", lambda config, paths, key: None, STOPPING)
-    assert cli("study", "stopping", "measure", "sr4").code == 0
-    assert list(read_json(study / STOPPING / "metrics/timing.json")) == ["measure@sr4"]
-    assert not (study / "metrics/timing.json").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ("study sleeping fit skip-sr4", "study 'sleeping' does not exist; choose one of hybrid, report, stopping"),
-        ("study stopping cook", "stage 'cook' is not in "),
-        ("study stopping cook", "it has measure, fit, guide, stop, judge"),
-        ("study stopping fit skip-sr8", f"fit knows no 'skip-sr8'; choose one of {FIRST['fit']}, "),
-        ("study stopping stop sr4", "stop is run once, for all; leave out 'sr4'"),
-        ("study stopping fit", f"fit is run for one at a time; choose one of {FIRST['fit']}, "),
-        ("study hybrid fit-dip sr8", "fit_dip knows no 'sr8'; choose one of "),
-        ("study hybrid fit", "stage 'fit' is not in studies/hybrid/dvc.yaml; it has crops, "),
-        ("all --study sleeping", "study 'sleeping' does not exist; choose one of hybrid, report, stopping"),
-        ("study stopping", "Missing argument 'STAGE'"),
-        ("study stopping measure sr4", "data/manifest.csv is missing: stage prepare has not run"),
-        ("study stopping fit skip-sr4", "data/stopping/measured/sr4.safetensors is missing: stage measure has not run"),
-        (f"study stopping guide {FIRST['guide']}", "models/ddpm.json is missing: stage train_ddpm has not run"),
-        ("study stopping judge", "data/manifest.csv is missing: stage prepare has not run"),
-    ],
-)
-def test_a_mistake_about_a_study_is_one_line(cli, study, monkeypatch, arguments, message):
-    monkeypatch.setenv("DUALPRIOR_DEVICE", "cpu")
-    outcome = cli(*arguments.split())
-    assert outcome.code == 2
-    assert message in outcome.one_line()
-
-
-def test_a_wrong_parameter_of_a_study_names_its_file(cli, study):
-    file = study / STOPPING / "params.yaml"
-    file.write_text(file.read_text().replace("problem: sr4", "problem: sr8", 1))
-    outcome = cli("study", "stopping", "stop")
-    assert outcome.code == 2
-    assert outcome.one_line().startswith("error: studies/stopping/params.yaml: fits.skip-sr4 names sr8, which problems does not have")
-
-
-def test_all_ends_its_stage_when_it_is_told_to_end(little):
-    import cli as module
-
-    begin = time.monotonic()
-    program = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
-    signal.signal(signal.SIGALRM, lambda *_: module._interrupt())
-    signal.setitimer(signal.ITIMER_REAL, 0.3)
-    with pytest.raises(KeyboardInterrupt):
-        module._wait(program)
-    assert time.monotonic() - begin < 30
-
-
-def test_dag_lists_the_stages(cli, little):
-    assert cli("dag").out.split() == [stage.id for stage in dag.read_stages(little)]
-
-
-def test_profile_prints_the_difference_and_then_agrees(cli):
-    assert "dip.steps: " in cli("profile", "smoke").out
-    assert "already agrees" in cli("profile", "smoke").out
-
-
-PARTS = ("answers", "results", "claims", "hybrid", "stopping", "dag", "timing")
-README = "# Title\n" + "text\n".join(f"<!-- BEGIN {part} -->\nold {part}\n<!-- END {part} -->\n" for part in PARTS)
-CLAIM = {"value": 0.1, "lo": -0.1, "hi": 0.3, "goal": 0.5, "holds": False, "rival": "one_step", "reading": "short"}
-
-
-def test_readme_takes_its_tables_from_the_metrics(cli, little):
-    write_json(little / "metrics/timing.json", {"prepare": 2.0})
-    write_json(little / "metrics/memory.json", {"prepare": 300})
-    write_json(
-        little / "metrics/claims.json", {"hybrid_gain_db_sr4": CLAIM, "hybrid_vs_control_db_sr4": CLAIM, "stopping_gap_sr4_db": CLAIM}
-    )
-    stopping = ("gap_mean_db", "gap_p95_db", "fail_share", "split_price_db", "split_price_same_cost_db", "gap_sr4_db")
-    write_json(little / STOPPING / "metrics/claims.json", {f"stopping_{name}": CLAIM | {"rival_value": 1.0} for name in stopping})
-    wide = [f"{name}_sr4" for name in ("hybrid_gain_db", "hybrid_vs_long_mean_db", "hybrid_vs_control_db", "dip_start_gain_db")]
-    wide.append("weak_prior_vs_control_db")
-    write_json(little / HYBRID / "metrics/claims.json", {name: CLAIM | {"prior": "other"} for name in wide})
-    (little / HYBRID / "metrics/per_image.csv").write_text(
-        "task,method,prior,image,seed,psnr,iterations,seconds\nsr4,hybrid,full,a,0,30,12,3.0\nsr4,ddpm_mean_long,full,a,0,29,0,1.5\n"
-        "sr4,ddpm_best,full,a,0,28,0,0.1\nsr4,ddpm_1000,full,a,0,27,0,9.0\n"
-    )
-    (little / HYBRID / "metrics/groups.csv").write_text("task,what,low\nsr4,over control x,0.1\n")
-    (little / "metrics/results.md").write_text("| task | psnr |\n")
-    assert "README.md is missing" in cli("readme").one_line()
-    (little / "README.md").write_text(README)
-    stale = cli("readme", "--check")
-    assert stale.code == 2
-    assert stale.one_line() == "error: README.md is not in step with the metrics; run `python src/cli.py readme`"
-    assert (little / "README.md").read_text() == README
-    assert cli("readme").code == 0
-    text = (little / "README.md").read_text()
-    assert "| task | psnr |" in text
-    assert "0 of 3 claims hold." in text
-    assert "| hybrid_gain_db_sr4 " in text
-    assert "at 2.0 to 2.0 times its seconds" in text
-    assert "0 of 5 claims hold." in text
-    assert "0 of 6 claims hold." in text
-    assert "| stopping_split_price_db " in text
-    assert dag.mermaid(dag.read_stages(little)).strip() in text
-    assert "| prepare | 1 | 2 | 300 |" in text
-    assert not [part for part in PARTS if f"old {part}" in text]
-    assert cli("readme", "--check").code == 0
+from dualprior.pipeline import profiles
 
 
 @pytest.fixture(autouse=True)
 def _quiet(caplog):
     caplog.set_level(logging.WARNING)
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+
+
+# --- what a stage gets ---------------------------------------------------------------------------------------
+
+
+def test_a_stage_gets_its_sections_its_paths_and_its_key(cli, stage):
+    given = {}
+
+    def run(config, paths, key):
+        given.update(task=config.task(key), paths=paths)
+
+    stage("fit_dip", run, ("tasks.{key}",))
+    assert cli("run", "fit_dip", "sr4").code == 0
+    assert given["task"].settings.factor == 4
+    assert given["paths"] == Paths(Path())
+
+
+def test_a_stage_of_a_study_gets_the_study_s_sections_first_and_its_own_folders(cli, stage):
+    given = {}
+
+    def run(config, paths):
+        given.update(own=config.ablate.start_scale, default=config.restore.seed, paths=paths)
+
+    stage("ablate", run, ("ablate", "restore"))
+    assert cli("run", "--study", "hybrid", "ablate").code == 0
+    assert len(given["own"]) > 6  # the default experiment sweeps fewer
+    assert given["default"] == 0
+    assert given["paths"].data == Path("data/hybrid")
+
+
+def test_a_stage_that_a_study_does_not_have_itself_is_the_default_one(little):
+    import cli as module
+
+    assert module._stage_module("fit_dip", "hybrid").__name__ == "dualprior.pipeline.fit_dip"
+    assert module._stage_module("crops", "hybrid").__name__ == "studies.hybrid.crops"
+
+
+def test_reading_what_a_stage_does_not_declare_fails(cli, stage):
+    stage("degrade", lambda config, paths: config.dip)
+    with pytest.raises(AttributeError, match="does not declare the parameter section 'dip'"):
+        cli("run", "degrade")
+
+
+def test_success_is_noted_beside_the_pipeline_and_failure_is_not(cli, stage, little):
+    stage("degrade", lambda config, paths: None)
+    assert cli("run", "degrade").code == 0
+    assert cli("run", "--study", "hybrid", "degrade").code == 0
+    for folder in (".", "studies/hybrid"):
+        assert read_json(little / folder / "metrics/run_statistics.json")["degrade"]["seconds"] > 0
+
+    def fails(config, paths):
+        raise UserError("the training loss is nan at step 7; lower ddpm.training.lr")
+
+    stage("train_ddpm", fails)
+    outcome = cli("run", "train_ddpm")
+    assert (outcome.code, outcome.one_line()) == (2, "error: the training loss is nan at step 7; lower ddpm.training.lr")
+    assert list(read_json(little / "metrics/run_statistics.json")) == ["degrade"]
+
+
+def test_a_defect_keeps_its_traceback(cli, stage):
+    stage("prepare", lambda config, paths: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cli("run", "prepare")
+
+
+def test_an_interrupted_stage_ends_with_130(cli, stage):
+    stage("prepare", lambda config, paths: signal.raise_signal(signal.SIGTERM))
+    assert cli("run", "prepare").code == 130
+
+
+def test_threads_are_set_for_the_stage(cli, stage, monkeypatch):
+    monkeypatch.setenv("DUALPRIOR_THREADS", "3")
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")
+    seen = []
+    stage("prepare", lambda config, paths: seen.append(os.environ["OMP_NUM_THREADS"]))
+    assert cli("run", "prepare").code == 0
+    assert seen == ["3"]
+
+
+# --- mistakes --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("  patch_size:", "  patch_sise:", "data.patch_size is missing"),
+        ("  source: photos", "  source: photos\n  colour: true", "data.colour = True is not a parameter; check its spelling"),
+        ("  bootstrap: ", "  bootstrap: many #", "evaluate.bootstrap = 'many': "),
+        ("keep: 0.2", "keep: 1.2", "operator random_mask: keep: input should be less than 1"),
+        ("operator: random_mask", "operator: kaleidoscope", "operator 'kaleidoscope' is unknown; choose one of identity"),
+        ("noise: 25}", "noise: 0}", "denoising with noise 0 has nothing to restore"),
+        ("factor: 4", "box: 4", "operator block_average: factor: field required"),
+        ("  timesteps: ", "  timesteps: -", "ddpm.schedule.timesteps = -"),
+        ("data:", "data: [", "params.yaml is not valid YAML: "),
+        ("tasks: [denoise50, sr4]", "tasks: [denoise51]", "ablate.tasks names ['denoise51'], which tasks does not have"),
+    ],
+)
+def test_wrong_parameters(cli, little, old, new, message):
+    edit(little / "params.yaml", old, new)
+    outcome = cli("run", "prepare")
+    assert outcome.code == 2
+    assert message in outcome.one_line()
+
+
+def test_a_wrong_parameter_of_a_study_names_its_file(cli, little):
+    edit(little / "studies/stopping/params.yaml", "problem: sr4", "problem: sr8")
+    outcome = cli("run", "--study", "stopping", "stop")
+    assert outcome.one_line().startswith("error: studies/stopping/params.yaml: fits.skip-sr4 names sr8, which problems does not have")
+
+
+def test_no_parameters_at_all(cli, little):
+    (little / "params.yaml").unlink()
+    assert cli("run", "prepare").one_line() == "error: params.yaml does not exist; run from the project's folder"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("run fit_dip sr8", "task 'sr8' is not in params.yaml; it has denoise25, denoise50, sr4,"),
+        ("run fit_dip", "fit_dip is run for one task or problem at a time; name it"),
+        ("run degrade sr4", "degrade is run once, for all; leave out 'sr4'"),
+        ("run cook", "stage 'cook' is not in dvc.yaml; it has prepare, degrade,"),
+        ("run --study sleeping fit", "study 'sleeping' does not exist; choose one of hybrid, stopping, theory"),
+        ("run --study stopping cook", "stage 'cook' is not in studies/stopping/dvc.yaml; it has degrade, fit, stop, evaluate"),
+        ("run --study stopping fit sr8", "problem 'sr8' is not in params.yaml; it has gaussian15,"),
+        ("profile huge", "profile 'huge' does not exist; choose one of gpu, smoke"),
+        ("run", "Missing argument 'STAGE'"),
+        ("restor sr4", "No such command 'restor'"),
+        ("run prepare --fast", "--fast"),
+        ("readme", "is missing; run `dvc repro`"),
+        ("run degrade", "data/manifest.csv is missing; run `dvc repro`"),
+        ("run fit_dip sr4", "is missing; run `dvc repro`"),
+        ("run restore sr4", "is missing; run `dvc repro`"),
+        ("run train_ddpm", "data/train.npy is missing; run `dvc repro`"),
+        ("run generate", "models/ddpm.json is missing; run `dvc repro`"),
+        ("run evaluate", "is missing; run `dvc repro`"),
+        ("run ablate", "is missing; run `dvc repro`"),
+        ("run audit", "is missing; run `dvc repro`"),
+        ("run --study hybrid evaluate", "data/hybrid/manifest.csv is missing"),
+    ],
+)
+def test_wrong_arguments_and_missing_inputs(cli, arguments, message):
+    outcome = cli(*arguments.split())
+    assert outcome.code == 2
+    assert message in outcome.one_line()
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two"])
+def test_wrong_number_of_threads(cli, monkeypatch, value):
+    monkeypatch.setenv("DUALPRIOR_THREADS", value)
+    assert cli("run", "prepare").one_line() == f"error: DUALPRIOR_THREADS={value} is not a number of threads; set it to 1 or more"
+
+
+def use_folder(little: Path, folder: Path) -> None:
+    edit(little / "params.yaml", "source: photos", "source: folder")
+    edit(little / "params.yaml", "folder: null", f"folder: {folder}")
+
+
+def test_a_folder_without_one_readable_photograph(cli, little, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/broken.png").write_bytes(b"not a picture")
+    use_folder(little, tmp_path / "mine")
+    outcome = cli("run", "prepare")
+    assert outcome.code == 2
+    assert str(tmp_path / "mine") in outcome.one_line()
+
+
+def test_photographs_that_are_too_small(cli, little, tmp_path):
+    (tmp_path / "mine").mkdir()
+    for number in range(4):
+        Image.fromarray(np.full((8, 8, 3), number, np.uint8)).save(tmp_path / f"mine/{number}.png")
+    use_folder(little, tmp_path / "mine")
+    line = cli("run", "prepare").one_line()
+    assert "mine/0.png is 8 x 8 pixels, at scale " in line
+    assert "remove it, or lower data.image_size and data.patch_size in params.yaml" in line
+
+
+def test_a_diverged_training_keeps_the_checkpoint_before_it(cli, little, monkeypatch):
+    assert cli("profile", "smoke").code == 0
+    params = re.sub(r"    lr: .*", "    lr: 1.0e+30", (little / "params.yaml").read_text(), count=1)
+    (little / "params.yaml").write_text(re.sub(r"checkpoint_every: \d+", "checkpoint_every: 1", params))
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    io.write_array(Paths(little).split("train"), pixels)
+    io.write_array(Paths(little).split("val"), pixels[:2])
+    outcome = cli("run", "train_ddpm")
+    assert outcome.code == 2
+    line = next(line for line in outcome.err.splitlines() if line.startswith("error: "))
+    found = re.fullmatch(r"error: the training loss is (?:nan|inf) at step (\d+); lower ddpm\.training\.lr .*", line)
+    (folder,) = {file.parent for file in little.glob(".scratch/default/train_ddpm/*/checkpoint.pt")}
+    assert CheckpointFolder(folder).load()["state"]["step"] == int(found[1]) - 1 > 0
+    assert not (little / "models").exists()
+    assert not list(little.rglob("*.part"))
+
+
+def test_a_full_disk_under_a_stage_keeps_what_was_there(cli, stage, little, monkeypatch):
+    file = Paths(little).metrics("findings.json")
+    write_json(file, {"old": 1})
+
+    def full(source, target):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def evaluate(config, paths):
+        monkeypatch.setattr(io.os, "replace", full)
+        write_json(paths.metrics("findings.json"), {"new": 2})
+
+    stage("evaluate", evaluate)
+    outcome = cli("run", "evaluate")
+    assert outcome.one_line() == "error: the disk is full: metrics/findings.json was not written; free some space and run again"
+    assert os.listdir(little / "metrics") == ["findings.json"]
+    assert "old" in file.read_text()
+
+
+def test_a_full_disk_anywhere_else(cli, stage):
+    def prepare(config, paths):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    stage("prepare", prepare)
+    outcome = cli("run", "prepare")
+    assert (outcome.code, outcome.one_line()) == (1, "error: the disk is full; free some space and run again")
+
+
+def test_the_real_command_says_one_line_too(little):
+    shutil.copytree(PROJECT / "src", little / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    run = subprocess.run([sys.executable, "src/cli.py", "run", "cook"], cwd=little, capture_output=True, text=True)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.startswith("error: stage 'cook' is not in dvc.yaml; it has ")
+    assert run.stderr.count("\n") == 1
+
+
+# --- profiles --------------------------------------------------------------------------------------------------
+
+
+def test_a_profile_prints_the_difference_keeps_comments_and_then_agrees(cli, little):
+    assert "dip.steps: " in cli("profile", "smoke").out
+    text = (little / "params.yaml").read_text()
+    assert "# every photograph is used at these sizes" in text
+    assert "scales: [1.0, 0.5, 0.25]" in text
+    assert "folder: null" in text
+    assert "already agrees" in cli("profile", "smoke").out
+
+
+@pytest.mark.parametrize(
+    ("overlay", "message"),
+    [
+        ("dip: {stepz: 3}", "dip.stepz is not a parameter; dip has seed, networks"),
+        ("dip: 3", "dip = 3 replaces a whole section; give its entries one by one"),
+        ("dip: {steps: 0}", "profiles/mine.yaml: dip.steps = 0: "),
+        ("dip: [", "profiles/mine.yaml is not valid YAML"),
+    ],
+)
+def test_a_wrong_profile_is_refused_and_changes_nothing(little, overlay, message):
+    (little / "profiles/mine.yaml").write_text(overlay)
+    before = (little / "params.yaml").read_text()
+    with pytest.raises(UserError, match=re.escape(message)):
+        profiles.apply(Path(), "mine")
+    assert (little / "params.yaml").read_text() == before
+
+
+@pytest.mark.parametrize("name", profiles.names(PROJECT))
+def test_every_profile_fits_the_parameters(little, name):
+    assert profiles.apply(Path(), name)

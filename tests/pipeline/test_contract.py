@@ -2,386 +2,168 @@
 
 import ast
 import importlib
-import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args, get_origin
 
 import pytest
-from dualprior.common.config import SCHEMAS, check_params, load_params, read_yaml
-from studies.stopping.readings import HEADINGS
+from workspace import PROJECT
 
-from dualprior import dag
-from dualprior.common.params import Section
-from dualprior.common.paths import Paths
-from dualprior.evaluation.figures import KNOBS
+from dualprior.pipeline.config import load_params, read_yaml
 
-PROJECT = Path(__file__).parents[2]
-STOPPING, HYBRID, REPORT = "studies/stopping", "studies/hybrid", "studies/report"
-PIPELINES = dag.pipelines(PROJECT)
-STAGES = [stage for pipeline in PIPELINES for stage in dag.read_stages(PROJECT, pipeline)]
-MODULES = list(dict.fromkeys(stage.module for stage in STAGES))
-ENTRIES = {f"{p}/{name}": entry for p in PIPELINES for name, entry in read_yaml(PROJECT / p / "dvc.yaml")["stages"].items()}
-PARAMS = load_params(PROJECT / "params.yaml")
-STUDY = check_params(read_yaml(PROJECT / STOPPING / "params.yaml"), kind=SCHEMAS[STOPPING])
-WIDE = check_params(read_yaml(PROJECT / HYBRID / "params.yaml"), kind=SCHEMAS[HYBRID])
-PAGES = check_params(read_yaml(PROJECT / REPORT / "params.yaml"), kind=SCHEMAS[REPORT])
-WRITTEN = {"report/report.md.jinja", "report/page.html.jinja", "requirements.lock", "README.md"}  # dependencies that people write, no stage
-FITS = [f"data/stopping/fits/{name}" for name in STUDY.fits]
-KEYS_READ = {  # what a stage that reads or writes several of a kind hands to `paths`: by the name of the method
-    (dag.MAIN, "summarise"): lambda _: PARAMS.tasks,
-    (dag.MAIN, "ablate"): lambda _: PARAMS.ablate.tasks,
-    (STOPPING, "stop"): lambda _: STUDY.fits,
-    (REPORT, "laws"): lambda _: [PAGES.laws.task],
-    (REPORT, "render"): lambda _: PARAMS.tasks,
-    (HYBRID, "judge"): {
-        "realism": WIDE.realism.tasks, "realism_info": WIDE.realism.tasks, "contraction": WIDE.problems,
-        "classic": WIDE.problems, "classic_info": WIDE.problems, "quick": WIDE.meta.tasks, "quick_info": WIDE.meta.tasks,
-        "study_table": ("groups", "priors", "weights", "realism", "quick", "contraction"),
-    }.get,
-    (STOPPING, "judge"): {"stopping_fits": STUDY.fits, "stopping_guided": STUDY.guide.problems, "study_table": HEADINGS}.get,
-}
+DEFAULT = None
+STUDIES = ["hybrid", "stopping", "theory"]
+PIPELINES = [DEFAULT, *STUDIES]
+FREE = {"common", "pipeline/config"}  # changes no result: how parameters are checked, files written, lines logged
+NEEDED = {"common/seeding.py", "common/device.py"}  # but these do
 
 
-def of(name: str, pipeline: str = dag.MAIN) -> list[dag.Stage]:
-    return of_module(dag.module_of(pipeline, name))
+def entries(study: str | None) -> dict[str, dict]:
+    return read_yaml(PROJECT / ("studies/" + study if study else ".") / "dvc.yaml")["stages"]
 
 
-def of_module(module: str) -> list[dag.Stage]:
-    stages = [stage for stage in STAGES if stage.module == module]
-    assert stages
-    return stages
+ALL = [(study, name) for study in PIPELINES for name in entries(study)]
 
 
-def upstream(stage: dag.Stage) -> set[str]:
-    """Every file and parameter section that can reach a stage."""
-    makers = {out: maker for maker in STAGES for out in maker.outs}
-    found = {*stage.deps, *stage.params}
-    return found.union(*(upstream(makers[dep]) for dep in stage.deps if dep in makers))
+def module_name(study: str | None, name: str) -> str:
+    own = study and (PROJECT / f"studies/{study}/{name}.py").exists()
+    return f"studies.{study}.{name}" if own else f"dualprior.pipeline.{name}"
 
 
-def slots(stage: dag.Stage) -> dict[str, str | None]:
-    """What the parameter sections that a module names are filled with."""
-    if (stage.pipeline, stage.name) == (HYBRID, "restore"):
-        return {"key": stage.key, "task": WIDE.runs[stage.key].task}
-    if (stage.pipeline, stage.name) != (STOPPING, "fit"):
-        return {"key": stage.key}
-    fit = STUDY.fits[stage.key]
-    return {"key": stage.key, "problem": fit.problem, "network": fit.network}
+def declared_params(entry: dict) -> set[str]:
+    """Sections of every params.yaml, with the item of a matrix as {key}."""
+    named = [item if isinstance(item, str) else next(iter(item.values())) for item in entry["params"]]
+    flat = [each for item in named for each in ([item] if isinstance(item, str) else item)]
+    return {re.sub(r"\$\{item\.\w+\}", "{key}", name) for name in flat}
 
 
-def kind(pipeline: str, section: str) -> type:
-    """The class that checks a parameter section, or each of its entries; of plain values, the one that holds them."""
-    name = section.split(".")[0]
-    schema = next(schema for schema in (SCHEMAS[pipeline], SCHEMAS[dag.MAIN]) if name in schema.model_fields)
-    annotation = schema.model_fields[name].annotation
-    checked = get_args(annotation)[1] if get_origin(annotation) is dict else annotation
-    return checked if isinstance(checked, type) and issubclass(checked, Section) else schema
+def names(items: list) -> list[str]:
+    return [item if isinstance(item, str) else next(iter(item)) for item in items]
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_parameters_declared_are_those_of_the_module(module):
-    """That each is also read is seen in the smoke run (test_smoke); reading another raises (test_config)."""
-    named = importlib.import_module(module).PARAMS
-    for stage in of_module(module):
-        assert set(stage.params) == {section.format(**slots(stage)) for section in named}
+def outs(entry: dict) -> list[str]:
+    return names(entry.get("outs", []) + entry.get("metrics", []) + entry.get("plots", []))
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_code_dependencies_are_the_import_closure(module):
-    closure = dag.import_closure(module, PROJECT / "src")
-    for stage in of_module(module):
-        declared = [dep for dep in stage.deps if dep.startswith("src/")]
-        assert sorted(declared) == closure, "run `python src/cli.py dag --write-deps`"
+@pytest.mark.parametrize(("study", "name"), ALL)
+def test_parameters_declared_are_those_of_the_module(study, name):
+    """That each is also read is seen in the smoke run; reading another raises (test_config)."""
+    module = importlib.import_module(module_name(study, name))
+    declared = declared_params(entries(study)[name])
+    assert declared == set(module.PARAMS)
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_the_checks_on_a_stages_parameters_are_among_its_dependencies(module):
-    """A stage does not depend on config.py, so the module of each of its sections must be listed."""
-    for stage in of_module(module):
-        for section in stage.params:
-            assert f"src/{kind(stage.pipeline, section).__module__.replace('.', '/')}.py" in stage.deps, section
+@pytest.mark.parametrize(("study", "name"), ALL)
+def test_every_module_that_a_stage_runs_lies_in_a_declared_dependency(study, name):
+    entry = entries(study)[name]
+    code = [dep for dep in entry["deps"] if dep.startswith(("src/", "studies/"))]
+    assert all((PROJECT / dep).exists() for dep in code)
+    for file in closure(module_name(study, name)):
+        short = file.removeprefix("src/dualprior/")
+        if any(short == free or short.startswith((free + "/", free + ".")) for free in FREE) and short not in NEEDED:
+            continue
+        if short in NEEDED or file == f"studies/{study}/params.py" or "/__init__" in file:
+            continue
+        if file.startswith("src/dualprior/pipeline/") and study and not module_name(study, name).startswith("dualprior"):
+            continue  # a study's own stage that borrows a function of a default stage
+        assert any(file == dep or file.startswith(dep + "/") for dep in code), f"{name} runs {file}"
 
 
-@pytest.mark.parametrize("name", ["prepare", "evaluate", "summarise"])
-def test_stages_without_a_network_start_without_torch(name):
-    program = f"import sys, dualprior.stages.{name}; assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": str(PROJECT / "src")}, check=True)
+def closure(module: str) -> set[str]:
+    """Files of the project that importing a module runs, imports inside functions included."""
+    found, waiting = set(), [module]
+    while waiting:
+        path = module_file(waiting.pop())
+        if path is None or path in found:
+            continue
+        found.add(path)
+        waiting += imported(ast.parse((PROJECT / path).read_text()))
+    return found
 
 
-@pytest.mark.parametrize("module", ["config", "paths"])
-def test_no_stage_depends_on_what_every_new_stage_changes(module):
-    assert not [stage.id for stage in STAGES if f"src/dualprior/{module}.py" in stage.deps]
+def module_file(name: str) -> str | None:
+    base = ("src/" if name.startswith("dualprior") else "") + name.replace(".", "/")
+    return next((path for path in (f"{base}.py", f"{base}/__init__.py") if (PROJECT / path).is_file()), None)
 
 
-def test_every_data_dependency_is_made_by_a_stage():
-    made = {out for stage in STAGES for out in stage.outs} | WRITTEN
-    for stage in STAGES:
-        assert {dep for dep in stage.deps if not dep.startswith("src/")} <= made, stage.id
+def imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+        yield from imported(node)
 
 
-def test_no_file_is_made_twice():
-    outs = [out for stage in STAGES for out in stage.outs]
-    assert len(outs) == len(set(outs))
-
-
-def test_the_message_about_a_missing_file_names_the_stage_that_makes_it():
-    made = {
-        "data/val.npy": "prepare", "data/dip/sr4.json": "fit_dip", "metrics/tasks/deblur.csv": "evaluate", "params.yaml": None,
-        "data/stopping/picks.csv": "stop", "data/stopping/fits/skip-sr4/info.json": "fit",
-    }  # fmt: skip
-    makers = {file: dag.maker(PROJECT, Path(file)) for file in made}
-    assert {file: stage and stage.name for file, stage in makers.items()} == made
-
-
-@pytest.mark.parametrize("name", ENTRIES)
-def test_outputs_are_cached_and_metrics_tables_and_plots_are_not(name):
-    """What is not cached is committed. `dvc plots` draws all that stands under plots, so no table does."""
-    entry = ENTRIES[name].get("do", ENTRIES[name])
-    assert entry["desc"]
-    outs = entry.get("outs", [])
-    tables = [item for item in outs if not isinstance(item, str)]
-    assert {Path(next(iter(item))).suffix for item in tables} <= {".csv", ".md"}
-    assert not any(out.startswith(("metrics/", "studies/")) for out in outs if isinstance(out, str))
-    assert {Path(next(iter(item))).suffix for item in entry.get("plots", [])} <= {".png"}
-    for item in tables + entry.get("metrics", []) + entry.get("plots", []):
-        assert item == {next(iter(item)): {"cache": False}}
-
-
-def test_every_template_of_dvc_plots_is_there_and_draws_columns_that_are_there():
-    """And every knob of the default run is drawn, under the name that its own figure gives it."""
-    drawn = {next(iter(entry)): next(iter(entry.values())) for entry in read_yaml(PROJECT / "dvc.yaml")["plots"]}
-    anchors = {f"<DVC_METRIC_{name}>" for name in ("DATA", "TITLE", "X", "Y", "X_LABEL", "Y_LABEL")}
-    for name, plot in drawn.items():
-        template = (PROJECT / f".dvc/plots/{plot['template']}.json").read_text()
-        assert set(re.findall("<DVC_[A-Z_]+>", template)) <= anchors
-        made = {field["as"] for step in json.loads(template)["transform"] for field in step.get("joinaggregate", [step]) if "as" in field}
-        fields = set(re.findall(r'"field": "(\w+)"', template)) | set(re.findall(r"datum\.(\w+)", template)) - {"filename"}
-        for file, column in plot["y"].items():
-            columns = (PROJECT / file).read_text().splitlines()[0].split(",")
-            assert {plot["x"], column} | fields - made - {"rev"} <= set(columns), (name, file)
-    knobs = ENTRIES["./ablate"]["matrix"]["knob"]
-    assert {name.removeprefix("Ablation of ") for name in drawn if name.startswith("Ablation")} == set(knobs)
-    assert {knob: drawn[f"Ablation of {knob}"]["x_label"] for knob in knobs} == {knob: KNOBS[knob] for knob in knobs}
-    assert set(drawn["PSNR along the DIP fits"]["y"]) == {f"metrics/tasks/dip_psnr_{task}.csv" for task in PARAMS.tasks}
-
-
-def test_commands_are_constant_and_known():
-    import typer
-
-    import cli
-
-    known = typer.main.get_command(cli.app).commands
-    for stage in STAGES:
-        command, *keys = stage.arguments
-        assert stage.cmd.startswith("python src/cli.py ")
-        assert command in known
-        before = [] if stage.pipeline == dag.MAIN else [Path(stage.pipeline).name, stage.name]
-        assert keys == before + ([] if stage.key is None else [stage.key])
-
-
-def test_stages_are_those_that_dvc_sees():
-    listed = subprocess.run(
-        [sys.executable, "-m", "dvc", "stage", "list", "--all", "--name-only"], cwd=PROJECT, capture_output=True, text=True, check=True
-    )
-    named = [stage.id if stage.pipeline == dag.MAIN else f"{stage.pipeline}/dvc.yaml:{stage.id}" for stage in STAGES]
-    assert sorted(listed.stdout.split()) == sorted(named)
-
-
-def test_there_are_few_enough_stages_for_a_quick_check():
-    assert len([stage for stage in STAGES if stage.pipeline == dag.MAIN]) < 60
-
-
-def test_the_default_experiment_needs_nothing_of_a_study():
-    made = {out for stage in STAGES if stage.pipeline != dag.MAIN for out in stage.outs}
-    assert not [stage.id for stage in STAGES if stage.pipeline == dag.MAIN and upstream(stage) & made]
+def test_only_measuring_and_judging_depend_on_clean_test_images():
+    for study, file in ((DEFAULT, "data/test.npy"), ("stopping", "data/test.npy"), ("hybrid", "data/hybrid/test.npy")):
+        assert {name for name, entry in entries(study).items() if file in entry["deps"]} == {"degrade", "evaluate"}
 
 
 def test_each_prior_learns_from_its_own_source_only():
-    (training,) = of("train_ddpm")
-    measured = upstream(training)
-    assert not {name for name in seen if name.startswith(("measure", "tasks", "dip", "data/measurements", "data/test"))}
-    for fit in of("fit_dip") + of("fit", STOPPING) + of("fit_dip", HYBRID):
-        assert not {name for name in upstream(fit) if name.startswith(("models/", "ddpm"))}
+    assert not {dep for dep in entries(DEFAULT)["train_ddpm"]["deps"] if "dip" in dep or "measurements" in dep or "degradation" in dep}
+    assert not {dep for dep in entries(DEFAULT)["fit_dip"]["deps"] if "diffusion" in dep or dep.startswith("models")}
 
 
-RULES = ["rival_rules", *(f"studies/stopping/{name}" for name in "stop judge claims report readings plots".split())]
-DIFFUSION = ["nets/unet", "denoiser", "pretrained", "training"]
+def test_nothing_builds_on_the_leak_audit_but_its_table():
+    assert {name for name, entry in entries(DEFAULT).items() if "data/audit" in entry["deps"]} == {"evaluate"}
 
 
-@pytest.mark.parametrize(
-    ("name", "pipeline", "foreign"),
-    [
-        ("train_ddpm", dag.MAIN, ["sampling", "consistency", "operators", "dip", "nets/skip"]),
-        ("fit_dip", dag.MAIN, [*DIFFUSION, *RULES]),
-        ("fit", STOPPING, [*DIFFUSION, *RULES, "guidance", "stopping", "settings/stopping_study"]),
-        ("guide", STOPPING, RULES),
-    ],
-)
-def test_no_fit_and_no_training_runs_code_that_it_does_not_need(name, pipeline, foreign):
-    """A change there then reruns only one of the two priors, and a new stopping rule no fit."""
-    for module in foreign:
-        assert (PROJECT / f"src/dualprior/{module}.py").exists()
-    for stage in of(name, pipeline):
-        assert not {f"src/dualprior/{module}.py" for module in foreign} & set(stage.deps)
+@pytest.mark.parametrize("study", PIPELINES)
+def test_every_file_is_made_once_and_every_dependency_is_made(study):
+    made = [out for name in entries(study) for out in outs(entries(study)[name])]
+    assert len(made) == len(set(made))
+    default = [out for name in entries(DEFAULT) for out in outs(entries(DEFAULT)[name])]
+    for name, entry in entries(study).items():
+        for dep in entry["deps"]:
+            if dep.startswith(("src/", "studies/")) and dep.endswith(".py") or dep.startswith("src/"):
+                continue
+            assert any(dep == out or dep.startswith(out + "/") or out.startswith(dep + "/") for out in made + default), f"{name}: {dep}"
 
 
-def test_no_setting_of_a_rule_reaches_a_fit():
-    for stage in of("fit", STOPPING):
-        assert not {name.split(".")[0] for name in upstream(stage)} & {"rules", "judging", "guide"}
+@pytest.mark.parametrize(("study", "name"), ALL)
+def test_outputs_are_cached_and_metrics_tables_and_plots_are_not(study, name):
+    entry = entries(study)[name]
+    assert entry["desc"]
+    for item in entry.get("outs", []) + entry.get("metrics", []) + entry.get("plots", []):
+        committed = "metrics/" in names([item])[0] or "plots" in names([item])[0]
+        assert item == ({names([item])[0]: {"cache": False}} if committed else names([item])[0])
 
 
-def test_a_fit_of_the_study_reads_the_measurements_of_its_own_problem_only():
-    for stage in of("fit", STOPPING):
-        measured = [dep for dep in stage.deps if dep.startswith("data/stopping/")]
-        assert measured == [f"data/stopping/measured/{STUDY.fits[stage.key].problem}.safetensors"]
+@pytest.mark.parametrize(("study", "name"), ALL)
+def test_commands_are_constant_and_name_their_stage(study, name):
+    entry = entries(study)[name]
+    option = f"--study {study} " if study else ""
+    key = f" ${{item.{next(iter(entry['matrix']))}}}" if "matrix" in entry else ""
+    assert entry["cmd"] == f"python src/cli.py run {option}{name}{key}"
 
 
-@pytest.mark.parametrize("name", ["fit_dip", "restore", "generate", "train_ddpm"])
-def test_no_restorer_reads_a_clean_test_image(name):
-    for stage in of(name):
-        assert "data/test.npy" not in stage.deps
+def test_the_default_experiment_has_at_most_22_stages():
+    tasks = load_params(PROJECT)[0].tasks
+    assert sum(len(tasks) if "matrix" in entry else 1 for entry in entries(DEFAULT).values()) <= 22
 
 
-def test_only_measuring_and_judging_see_the_clean_test_images_of_the_study():
-    assert {stage.name for stage in STAGES if stage.pipeline == STOPPING and "data/test.npy" in stage.deps} == {"measure", "judge"}
+@pytest.mark.parametrize("name", [name for name in entries(DEFAULT) if name != "evaluate"])
+def test_a_stage_that_computes_draws_nothing(name):
+    """So that a change of a figure trains nothing again."""
+    program = f"import sys, dualprior.pipeline.{name}; assert not [m for m in sys.modules if m.startswith(('matplotlib', 'dualprior.evaluation'))]"
+    subprocess.run([sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": str(PROJECT / "src")}, check=True)
 
 
-def test_no_restorer_of_the_wide_study_sees_its_clean_test_crops():
-    seeing = {stage.name for stage in STAGES if stage.pipeline == HYBRID and "data/hybrid/test.npy" in stage.deps}
-    assert seeing == {"degrade", "ablate", "judge"}
-    for stage in STAGES:
-        if stage.pipeline == HYBRID:
-            assert "data/test.npy" not in stage.deps
+def test_every_picture_and_table_that_a_page_shows_is_there():
+    for page in ["README.md", "report/report.md", "studies/hybrid/README.md", "studies/stopping/README.md"]:
+        text = (PROJECT / page).read_text()
+        for name in re.findall(r"\]\(([^)#]+)\)", text):
+            if not name.startswith("http"):
+                assert (PROJECT / page).parent.joinpath(name).exists(), f"{page}: {name}"
 
 
-def test_a_weaker_prior_learns_from_its_own_patches_only():
-    for stage in of("train", HYBRID):
-        own = [f"data/hybrid/priors/{stage.key}/{name}.npy" for name in ("train", "val")]
-        assert [dep for dep in stage.deps if dep.startswith("data/")] == own
-
-
-def test_every_run_of_the_wide_study_uses_the_model_of_its_prior():
-    for stage in of("restore", HYBRID):
-        models = {dep.rpartition(".")[0] for dep in stage.deps if dep.startswith("models/")}
-        assert models == {WIDE.runs[stage.key].model}
-
-
-def test_the_wide_study_lists_the_files_of_all_its_runs_and_tasks():
-    (judge,) = of("judge", HYBRID)
-    both = ("safetensors", "json")
-    expected = {f"data/hybrid/restored/{run}.{end}" for run in WIDE.runs for end in both}
-    expected |= {f"data/hybrid/dip/{task}.{end}" for task in WIDE.problems for end in both}
-    expected |= {f"data/hybrid/realism/{task}.{end}" for task in WIDE.realism.tasks for end in both}
-    expected |= {f"data/hybrid/classic/{task}.{end}" for task in WIDE.problems for end in both}
-    expected |= {f"data/hybrid/quick/{task}.{end}" for task in WIDE.meta.tasks for end in both}
-    expected |= {f"data/hybrid/contraction/{task}.csv" for task in WIDE.problems}
-    assert expected == {dep for dep in judge.deps if dep.startswith("data/hybrid/") and dep.count("/") > 2}
-    swept = {stage.key for stage in of("ablate", HYBRID)}
-    assert {f"studies/hybrid/metrics/ablation_{knob}.csv" for knob in swept} == {dep for dep in judge.deps if "/ablation_" in dep}
-    for stage in of("ablate", HYBRID):
-        listed = {dep for dep in stage.deps if dep.startswith("data/hybrid/") and dep.count("/") > 2}
-        assert listed == {f"data/hybrid/{file.format(task)}" for task in WIDE.ablate.tasks for file in RESTORED}
-
-
-def test_only_what_chooses_weights_sees_clean_validation_images_besides():
-    assert {stage.name for stage in STAGES if stage.pipeline == STOPPING and "data/val.npy" in stage.deps} == {"measure", "guide", "judge"}
-
-
-RESTORED = (
-    "measurements/{}.safetensors", "dip/{}.safetensors", "dip/{}.json", "restored/{}.safetensors", "restored/{}.json",
-)  # fmt: skip
-FITTED = ("measurements/{}.safetensors", "dip/{}.safetensors", "dip/{}.json")
-
-
-@pytest.mark.parametrize(("name", "files"), [("ablate", (*FITTED, "restored/{}.safetensors", "restored/{}.json")), ("audit", FITTED)])
-def test_a_stage_over_some_tasks_lists_the_files_of_just_those(name, files):
-    for stage in of(name):
-        expected = {f"data/{file.format(task)}" for task in getattr(PARAMS, name).tasks for file in files}
-        listed = {dep for dep in stage.deps if dep.startswith(("data/measurements/", "data/dip/", "data/restored/"))}
-        assert listed == expected, f"list the files of {name}.tasks in dvc.yaml"
-
-
-def test_nothing_builds_on_the_leak_audit():
-    assert not [stage.id for stage in STAGES for dep in stage.deps if "leak_audit" in dep and stage.pipeline != REPORT]
-
-
-def test_summary_lists_the_rows_of_every_task():
-    (summarise,) = of("summarise")
-    rows = {f"metrics/tasks/{task}.csv" for task in PARAMS.tasks}
-    assert rows | {"metrics/ablation_start_scale.csv"} == {dep for dep in summarise.deps if not dep.startswith("src/")}
-
-
-@pytest.mark.parametrize("name", ["stop", "judge"])
-def test_the_stages_over_all_fits_list_every_one(name):
-    (stage,) = of(name, STOPPING)
-    assert [dep for dep in stage.deps if dep.startswith("data/stopping/fits/")] == FITS, f"list the fits of params.yaml in {name}"
-
-
-def test_the_rules_list_the_measurements_of_every_fit():
-    (stop,) = of("stop", STOPPING)
-    used = {f"data/stopping/measured/{fit.problem}.safetensors" for fit in STUDY.fits.values()}
-    assert {dep for dep in stop.deps if dep.startswith("data/stopping/measured/")} == used
-
-
-def test_judging_lists_every_problem_that_is_guided():
-    (judge,) = of("judge", STOPPING)
-    guided = [f"data/stopping/guided/{problem}" for problem in STUDY.guide.problems]
-    assert [dep for dep in judge.deps if dep.startswith("data/stopping/guided/")] == guided
-
-
-def files_named(stage: dag.Stage) -> set[str]:
-    """Files that the stage's module names as `paths.<name>`, `paths.<name>(key)` or `paths.<name>("literal")`."""
-    tree = ast.parse((PROJECT / "src" / f"{stage.module.replace('.', '/')}.py").read_text())
-    return {file.as_posix() for node in ast.walk(tree) for file in _files(node, stage)}
-
-
-def _files(node: ast.AST, stage: dag.Stage) -> Iterator[Path]:
-    paths = Paths(Path(), pipeline=stage.pipeline)
-    if _named(node) and isinstance(place := getattr(paths, node.attr), Path) and node.attr != "root":
-        yield place
-    if isinstance(node, ast.Call) and _named(node.func) and len(node.args) == 1:
-        found = (getattr(paths, node.func.attr)(key) for key in _keys(node, stage))
-        yield from (file for file in found if isinstance(file, Path))
-
-
-def _named(node: ast.AST) -> bool:
-    return isinstance(node, ast.Attribute) and getattr(node.value, "id", None) == "paths"
-
-
-def _keys(call: ast.Call, stage: dag.Stage) -> Iterable[str]:
-    """What `paths.<name>(...)` is called with."""
-    (argument,) = call.args
-    if isinstance(argument, ast.Constant):
-        return [argument.value]
-    place = (stage.pipeline, stage.name)
-    return KEYS_READ[place](call.func.attr) if place in KEYS_READ else [stage.key]
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_files_read_and_written_are_those_declared(module):
-    for stage in of_module(module):
-        assert files_named(stage) <= {*stage.deps, *stage.outs}
-
-
-@pytest.mark.parametrize("study", [STOPPING, HYBRID])
-def test_judging_names_every_file_it_makes(study):
-    (judge,) = of("judge", study)
-    assert set(judge.outs) <= files_named(judge)
-
-
-def test_the_report_lists_every_picture_it_shows_and_every_table_it_reads():
-    (render,) = of("render", REPORT)
-    template = (PROJECT / "report/report.md.jinja").read_text()
-    shown = {f"report/{name}" for name in re.findall(r"!\[[^]]*\]\(([^)]+)\)", template)}
-    plain = {os.path.normpath(name) for name in shown if "{{" not in name}
-    assert plain <= {*render.deps, *render.outs}
-    assert {f"plots/restore_{task}.png" for task in PARAMS.tasks} < set(render.deps)
-    knobs = {stage.key for stage in of("ablate", HYBRID)}
-    assert {f"studies/hybrid/metrics/ablation_{knob}.csv" for knob in knobs} < set(render.deps)
-    assert {f"studies/hybrid/plots/ablation_{knob}.png" for knob in knobs} < set(render.deps)
-    assert not [dep for dep in render.deps if dep.startswith("models/")]
+def test_dependencies_are_pinned_by_name_and_version_alone():
+    lines = [line for line in (PROJECT / "requirements.lock").read_text().splitlines() if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9_.\-]+(\[[a-z,]+\])?==[^\s:/]+( *;.*)?", line) for line in lines)
+    assert Path(PROJECT / ".venv").name == ".venv"

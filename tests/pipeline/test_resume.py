@@ -1,4 +1,4 @@
-"""Real training processes on invented patches: killed, interrupted, run paired_index at once, and resumed."""
+"""Real training processes on invented patches: killed, interrupted, run twice at once, and resumed."""
 
 import signal
 import subprocess
@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from workspace import Outcome, Workspace, new_workspace
 
-from dualprior import profiles
+from dualprior.pipeline import profiles
 
 pytestmark = pytest.mark.pipeline
 WEIGHTS = "models/ddpm.safetensors"
-FILES = (WEIGHTS, "models/ddpm.json", "metrics/train_ddpm.json", "metrics/train_curve.csv", "plots/train_ddpm.png")
+FILES = (WEIGHTS, "models/ddpm.json", "metrics/train.json", "metrics/train_curve.csv")
 
 
 class Story(NamedTuple):
-    """One run left alone, and one that was interrupted paired_index and then left to end."""
+    """One run left alone, and one that was interrupted twice and then left to end."""
 
     alone: Workspace
     interrupted: Workspace
@@ -37,7 +37,7 @@ def story(tmp_path_factory) -> Story:
     first = start(interrupted)
     wait_for_checkpoint(interrupted, first)
     first.send_signal(signal.SIGSTOP)  # so that it cannot end before the second writer has come
-    second_writer = interrupted.cli("train-ddpm", fails=True)
+    second_writer = interrupted.cli("run", "train_ddpm", fails=True)
     first.kill()
     first.communicate()
     written = (interrupted.root / WEIGHTS).exists()
@@ -46,7 +46,7 @@ def story(tmp_path_factory) -> Story:
     wait_for_checkpoint(interrupted, second, after=checkpoint(interrupted).stat().st_mtime_ns)
     second.terminate()
     terminated = finished(second)
-    interrupted.cli("train-ddpm")
+    interrupted.cli("run", "train_ddpm")
     finished(whole).check_returncode()
     return Story(alone, interrupted, first.returncode, second_writer, written, terminated)
 
@@ -54,7 +54,7 @@ def story(tmp_path_factory) -> Story:
 def workspace(folder: Path) -> Workspace:
     made = new_workspace(folder)
     profiles.apply(made.root, "smoke")
-    made.edit("params.yaml", "    steps: 20", "    steps: 60")  # long enough to be interrupted paired_index
+    made.edit("params.yaml", "    steps: 20", "    steps: 60")  # long enough to be interrupted twice
     (made.root / "data").mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     np.save(made.root / "data/train.npy", rng.integers(0, 256, (64, 16, 16, 3), dtype=np.uint8))
@@ -64,7 +64,7 @@ def workspace(folder: Path) -> Workspace:
 
 def start(workspace: Workspace) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "src/cli.py", "train-ddpm"],
+        [sys.executable, "src/cli.py", "run", "train_ddpm"],
         cwd=workspace.root, env=workspace.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -75,7 +75,7 @@ def finished(process: subprocess.Popen) -> subprocess.CompletedProcess:
 
 
 def checkpoint(workspace: Workspace) -> Path | None:
-    return next((workspace.root / ".scratch").glob("train_ddpm/*/checkpoint.pt"), None)
+    return next((workspace.root / ".scratch").glob("default/train_ddpm/*/checkpoint.pt"), None)
 
 
 def wait_for_checkpoint(workspace: Workspace, process: subprocess.Popen, after: int = 0) -> None:

@@ -66,6 +66,19 @@ def findings(rows: pd.DataFrame, roles: Roles, interval: Interval) -> dict[str, 
     return found
 
 
+def headline(rows: pd.DataFrame, roles: Roles, found: Mapping[str, Mapping[str, Finding]]) -> pd.DataFrame:
+    """A row a task: mean PSNR of the best classical baseline, of each prior alone and of both blends, and what the hybrid gains."""
+    table = []
+    for task, mine in rows.groupby("task", sort=False):
+        means = by_image(mine).dropna(axis=1).mean()
+        best = {name: means[[m for m in roles.of(name) if m in means]].max() for name in ("baseline", "dip", "diffusion")}
+        gain = found["gain_over_better_parent_db"][task]
+        row = {"task": task, "classical": best["baseline"], "DIP": best["dip"], "diffusion": best["diffusion"]}
+        row |= {"blend, nothing fitted": means[roles.frozen], "hybrid": means[roles.hybrid]}
+        table.append(row | {"hybrid − better prior, dB": f"{gain['value']:+.2f} [{gain['lo']:+.2f}, {gain['hi']:+.2f}]"})
+    return pd.DataFrame(table).round(2)
+
+
 def strongest(psnr: pd.DataFrame, methods: list[str]) -> str:
     """The one with the best mean among those of `methods` that the table image × method has.
 

@@ -20,7 +20,7 @@ from dualprior.diffusion import checkpoint
 from dualprior.restoration import diffusion_methods as diffusion
 from dualprior.restoration.dip_methods import dip_at, dip_stopped
 from dualprior.restoration.problem import Problem, Restoration, overall_rmse, read_problems, with_error
-from dualprior.restoration.registry import STOPPED
+from dualprior.restoration.registry import CHAIN, RESTART, STOPPED
 
 if TYPE_CHECKING:
     from dualprior.common.paths import Paths
@@ -59,7 +59,7 @@ def run(config: Config, paths: Paths) -> None:
 
 def varied(val: Problem, test: Problem, clean_val: torch.Tensor, settings: Ablate, choices: dict) -> Iterator[Row]:
     """Test restorations, one a value of each hyperparameter."""
-    chosen = choices["restart_dip"]
+    chosen = choices[RESTART]
     start = with_error(dip_stopped(test, {}), overall_rmse(dip_stopped(val, {}).x, clean_val))
 
     def restarted(begin: Restoration, **changes) -> Restoration:
@@ -69,7 +69,7 @@ def varied(val: Problem, test: Problem, clean_val: torch.Tensor, settings: Ablat
         yield Row("start_scale", value, "restart", value == chosen["start_scale"], restarted(start, start_scale=value))
     for value in sorted({*settings.calls, chosen["calls"]}):
         yield Row("calls", value, "restart", value == chosen["calls"], restarted(start, calls=value))
-        yield Row("calls", value, "DDPM alone", False, diffusion.chain(test, {}, **{**choices["ddpm"], "calls": value}))
+        yield Row("calls", value, "DDPM alone", False, diffusion.chain(test, {}, **{**choices[CHAIN], "calls": value}))
     steps = test.fits.steps
     for step in sorted({min(steps, key=lambda s: abs(s - value)) for value in settings.dip_steps}):
         at = with_error(dip_at(test, {}, step), overall_rmse(dip_at(val, {}, step).x, clean_val))

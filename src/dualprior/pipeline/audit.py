@@ -39,7 +39,7 @@ def run(config: Config, paths: Paths) -> None:
         val, _ = read_problems(paths.measurements(name), paths.dip(name), tasks[name], seed, model, clean, where)
         stopped = dip_stopped(val, {})
         given = Given(val, with_error(stopped, overall_rmse(stopped.x, clean)), clean, settings)
-        images[f"{name}/dip_stopped"] = stopped.x
+        images[f"{name}/stopped"] = stopped.x
         for state, as_found in (("found", True), ("mended", False)):
             images[f"{name}/{protocol}/{state}"] = PROTOCOLS[protocol].run(given, as_found)
     io.write_tensors(paths.folder("audit") / "images.safetensors", images)

@@ -47,6 +47,7 @@ def run(config: Config, paths: Paths) -> None:
     io.write_json(paths.metrics("findings.json"), found)
     io.write_table(paths.metrics("per_image.csv"), rows)
     io.write_table(paths.metrics("dip_psnr.csv"), curves)
+    io.write_table(paths.metrics("headline.csv"), comparisons.headline(rows, roles, found))
     io.write_json(paths.metrics("summary.json"), summary(rows, roles, tasks))
     labels = {name: method.label for name, method in registry.REGISTRY.items()} | registry.REFERENCES
     io.write_text(paths.metrics("results.md"), tables.results(rows, labels, {ORACLE}))
@@ -127,7 +128,7 @@ def judge_audit(paths: Paths) -> pd.DataFrame:
     tasks = dict.fromkeys(name.partition("/")[0] for name in images)
     return pd.DataFrame([
         {"task": task, "what is wrong": about["wrong"], "sees the clean image": "yes" if about["leaks"] else "no",
-         "as found": means[f"{task}/{name}/found"], "mended": means[f"{task}/{name}/mended"], "stopped DIP": means[f"{task}/dip_stopped"]}
+         "as found": means[f"{task}/{name}/found"], "mended": means[f"{task}/{name}/mended"], "stopped DIP": means[f"{task}/stopped"]}
         for task in tasks for name, about in protocols.items()
     ])  # fmt: skip
 

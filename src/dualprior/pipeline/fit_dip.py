@@ -8,7 +8,7 @@ methods do. The network is chosen on validation images.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -47,12 +47,13 @@ def run(config: Config, paths: Paths, key: str) -> None:
     clean_val = to_unit(io.read_array(paths.split("val"))).to(where)
     steps = dip.snapshot_steps(settings.steps, settings.snapshots)
     val, test = (read_measurement(paths.measurements(key), task, split, where) for split in ("val", "test"))
-    tried = {name: fit_measurement(val, settings, network, steps, f"{key}, {name}") for name, network in settings.networks.items()}
+    pace = device.Pace(trial_step(val, settings), f"fits of {key}")
+    tried = {name: fit_measurement(val, settings, network, steps, pace, f"{key}, {name}") for name, network in settings.networks.items()}
     scores = {name: round(mean_psnr(result.stopped, clean_val), 3) for name, result in tried.items()}
     best = max(scores, key=scores.__getitem__)
     network = settings.networks[best]
     log.info("%s: network %s chosen by validation PSNR %s", key, best, scores)
-    results = {"val": tried[best], "test": fit_measurement(test, settings, network, steps, f"{key}, test")}
+    results = {"val": tried[best], "test": fit_measurement(test, settings, network, steps, pace, f"{key}, test")}
     info = {"steps": steps, "network": best, "val_psnr": scores, "recipe": asdict(recipe(settings, network, test))}
     io.write_tensors(paths.dip(key) / "fits.safetensors", {name: x for split, r in results.items() for name, x in r.tensors(split).items()})
     io.write_json(paths.dip(key) / "fits.json", info | {split: result.info() for split, result in results.items()})
@@ -86,15 +87,32 @@ def recipe(settings: DIP, network: DIPNetwork, measured: Measurement) -> dip.Rec
     return dip.Recipe.of(settings.model_dump() | {"input_cell": cell}, network.model_dump())
 
 
-def fit_measurement(measured: Measurement, settings: DIP, network: DIPNetwork, snapshot_steps: Sequence[int], what: str) -> FitResult:
+def trial_step(measured: Measurement, settings: DIP) -> Callable[[], object]:
+    """One step of fits that nothing is kept of, to be timed."""
+    network = next(iter(settings.networks.values()))
+    op, y = measured.op.fit_target(measured.y)
+    own = recipe(settings, network, measured)
+    steps = dip.fit_images(own, op, y, measured.names, measured.size, 10**6, device=measured.y.device)
+    return lambda: next(steps)
+
+
+def fit_measurement(
+    measured: Measurement, settings: DIP, network: DIPNetwork, snapshot_steps: Sequence[int], pace: device.Pace, what: str
+) -> FitResult:
     """Fit all images of one split by the recipe for its operator, stopped by the recorrupted split."""
     noise = ImageNoise(settings.seed, "witness", measured.names)
     risk = recorrupted_split(measured.op, measured.y, measured.sigma_y, settings.split_alpha, noise)
-    return fit(measured, risk, settings, recipe(settings, network, measured), snapshot_steps, what)
+    return fit(measured, risk, settings, recipe(settings, network, measured), snapshot_steps, pace, what)
 
 
 def fit(
-    measured: Measurement, risk: RiskEstimate, settings: DIP, recipe: dip.Recipe, snapshot_steps: Sequence[int], what: str
+    measured: Measurement,
+    risk: RiskEstimate,
+    settings: DIP,
+    recipe: dip.Recipe,
+    snapshot_steps: Sequence[int],
+    pace: device.Pace,
+    what: str,
 ) -> FitResult:
     """Fit all images of one split twice; the second fits are to the other part, by networks and inputs of their own."""
     count = len(measured.y)
@@ -105,8 +123,6 @@ def fit(
     patience, first = (settings.patience, 1) if measured.sigma_y > 0 else (None, settings.least_step)
     rule = paired_fits.stopped_by(risk, patience)
     result, wanted = FitResult(rule.stop), set(snapshot_steps)
-    trial = dip.fit_images(recipe, op, y, names, measured.size, settings.steps, device=measured.y.device, keep=risk.keep)
-    pace = device.Pace(lambda: next(trial), what)
     with Stopwatch(count) as watch:
         for done in track(steps, f"fit {what}", settings.steps):
             pace.step()

@@ -86,8 +86,8 @@ def restarted(problem: Problem, past: dict, start: str, start_scale: float, call
 
 
 def start_level(problem: Problem, begin: Restoration, start_scale: float) -> Tensor:
-    """[n], the start rule."""
-    return (start_scale * begin.error).clamp(min=max(SMALLEST_START, problem.levels[0]))
+    """[n], the start rule, within the levels that the denoiser was trained at."""
+    return (start_scale * begin.error).clamp(max(SMALLEST_START, problem.levels[0]), problem.levels[-1])
 
 
 def restart_at(
@@ -105,8 +105,6 @@ def restart_at(
     zeta: as for `chain`. A start that comes with a tuned denoiser goes on with it.
     """
     noise = problem.noise(purpose)
-    for end in (level.min(), level.max()):
-        schedule.check_start(float(end), problem.levels, "restore.restart.start_scales")
     grid = schedule.few_step_grid(level.double().cpu().numpy(), calls)
     with Stopwatch(len(problem.measured.y)) as watch:
         x = restart(begin.x, error, level, noise(begin.x))

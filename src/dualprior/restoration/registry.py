@@ -68,13 +68,13 @@ def _chain(problem: Problem, s: Restore, past: Mapping) -> Rounds:
 
 
 def _mean_of_chains(problem: Problem, s: Restore, past: Mapping) -> Rounds:
-    fixed = {"calls": [s.ddpm.calls[0]], "data_weight": [past["ddpm"].setting["data_weight"]], "samples": [s.ddpm.mean_of]}
+    fixed = {"calls": [s.ddpm.calls[0]], "data_weight": [past[CHAIN].setting["data_weight"]], "samples": [s.ddpm.mean_of]}
     return [{"zeta": list(s.ddpm.mean_zetas), **fixed}]
 
 
 def _full_chain(problem: Problem, s: Restore, past: Mapping) -> Rounds:
     calls = min(s.ddpm.full_calls, len(problem.levels))
-    return [{"calls": [calls], "zeta": [s.ddpm.full_zeta], "data_weight": [past["ddpm"].setting["data_weight"]]}]
+    return [{"calls": [calls], "zeta": [s.ddpm.full_zeta], "data_weight": [past[CHAIN].setting["data_weight"]]}]
 
 
 def _restart(starts: list[str] | None, problem: Problem, s: Restore, past: Mapping) -> Rounds:
@@ -97,20 +97,21 @@ def _red(problem: Problem, s: Restore, past: Mapping) -> Rounds:
     return [{"step": hybrid_methods.red_steps(s.red), "settings": [s.red]}]
 
 
-FULL_CHAIN, STOPPED, HYBRID, FROZEN, NO_RANDOM_FIT = "ddpm_1000", "dip_stopped", "hybrid", "blend_frozen", "blend_no_dip"
+CHAIN, FULL_CHAIN, STOPPED, RESTART = "ddpm", "ddpm_1000", "dip_stopped", "restart_dip"
+HYBRID, FROZEN, NO_RANDOM_FIT = "hybrid", "blend_frozen", "blend_no_dip"
 REGISTRY: dict[str, Method] = {
     "interpolation": Method("baseline", "y, A†y, bicubic or biharmonic", baselines.interpolation),
     "total_variation": Method("baseline", "total variation", baselines.total_variation, _total_variation),
     "non_local_means": Method("baseline", "non-local means", baselines.non_local_means, _non_local_means, applies=_noisy),
     "one_step": Method("diffusion", "one denoiser call", diffusion.one_step, _one_step),
-    "ddpm": Method("diffusion", "DDPM, at most 100 calls", diffusion.chain, _chain),
+    CHAIN: Method("diffusion", "DDPM, at most 100 calls", diffusion.chain, _chain),
     "ddpm_mean": Method("diffusion", "mean of DDPM chains", diffusion.mean_of_chains, _mean_of_chains),
     FULL_CHAIN: Method("diffusion", "DDPM, 1000 calls", diffusion.chain, _full_chain, few=True),
     "restart_baseline": Method(
         "diffusion", "restart, cheap start", diffusion.restarted, partial(_restart, ["interpolation", "one_step"])
     ),
     STOPPED: Method("dip", "DIP, stopped", dip_methods.dip_stopped, fitted="random"),
-    "restart_dip": Method("hybrid", "restart, DIP start", diffusion.restarted, partial(_restart, [STOPPED]), "random"),
+    RESTART: Method("hybrid", "restart, DIP start", diffusion.restarted, partial(_restart, [STOPPED]), "random"),
     "guided_dip": Method("hybrid", "DDPM guided by the DIP", hybrid_methods.guided, _guided, "random"),
     "gain_tuning": Method("hybrid", "denoiser tuned to y", hybrid_methods.gain_tuned, _gain_tuned, "trained", denoising),
     "dip_red": Method("hybrid", "DIP pulled by the denoiser", hybrid_methods.dip_red, _red, "random"),
