@@ -1,5 +1,6 @@
 """Measurements: the right noise, the same for an image whatever its batch-mates, and none where nothing is known."""
 
+import logging
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,10 +10,12 @@ import torch
 
 from dualprior.common import io
 from dualprior.common.errors import UserError
-from dualprior.common.params import Task
 from dualprior.common.paths import Paths
+from dualprior.degradation.measurement import estimate_level, measure, observe
 from dualprior.degradation.operators import GaussianBlur
+from dualprior.degradation.task import Task
 from dualprior.pipeline import degrade
+from dualprior.restoration.problem import read_measurement
 
 TASKS = {
     "denoise": Task(operator="identity", noise=25),
@@ -26,7 +29,8 @@ X = torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
 def measured(name, images=IMAGES, x=X, seed=0):
-    return degrade.measure(x, TASKS[name], seed, name, images)
+    tensors = measure(x, TASKS[name], seed, name, images)
+    return tensors["y"], tensors.get("mask")
 
 
 def test_noise_has_twice_its_8_bit_level_and_is_not_clipped():
@@ -72,38 +76,55 @@ def test_blurred_measurement_is_blur_plus_noise():
     assert float((y - GaussianBlur(1.6, (32, 32)).A(X)).std()) == pytest.approx(2 * 5 / 255, rel=0.05)
 
 
+def test_a_measurement_is_observed_at_the_size_of_its_image():
+    tensors = measure(X, TASKS["sr4"], 0, "sr4", IMAGES)
+    seen = observe(tensors, TASKS["sr4"], IMAGES, torch.device("cpu"))
+    assert (seen.size, tuple(seen.y.shape[-2:]), seen.sigma_y) == ((32, 32), (8, 8), pytest.approx(4 / 255))
+
+
+def test_the_noise_level_is_estimated_from_the_measurement_alone():
+    y = 0.3 + 0.2 * torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert estimate_level(y).tolist() == pytest.approx([0.2] * 3, rel=0.1)
+    assert estimate_level(torch.zeros(1, 3, 64, 64)).item() == 0
+    with pytest.raises(UserError, match="not finite"):
+        estimate_level(torch.full((1, 3, 8, 8), torch.nan))
+
+
 @pytest.fixture
 def prepared(tmp_path):
-    """Random validation and test images with a manifest whose rows are out of order."""
-    paths, rng = Paths(tmp_path), np.random.default_rng(0)
-    io.write_array(paths.val, rng.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8))
-    io.write_array(paths.test, rng.integers(0, 256, (3, 32, 32, 3), dtype=np.uint8))
+    """Smooth validation and test images with a manifest whose rows are out of order."""
+    paths = Paths(tmp_path)
+    for split, count in (("val", 2), ("test", 3)):
+        io.write_array(paths.split(split), np.full((count, 32, 32, 3), 128, np.uint8))
     rows = [("val", 1), ("val", 0), ("test", 2), ("test", 0), ("test", 1), ("train", 0)]
     table = pd.DataFrame([{"split": s, "index": i, "image": f"{s}_x_{i:02d}"} for s, i in rows])
     io.write_table(paths.manifest, table)
     return paths
 
 
-def config(name):
-    return SimpleNamespace(measure=SimpleNamespace(seed=0), task=TASKS.__getitem__)
+def config(*names):
+    return SimpleNamespace(degrade=SimpleNamespace(seed=0), tasks={name: TASKS[name] for name in names})
 
 
-@pytest.mark.parametrize(("name", "size"), [("denoise", 32), ("sr4", 8)])
-def test_stage_writes_both_splits(prepared, name, size):
-    degrade.run(config(name), prepared, name)
-    tensors = io.read_tensors(prepared.measurement(name))
-    assert {key: tuple(t.shape) for key, t in tensors.items()} == {"val_y": (2, 3, size, size), "test_y": (3, 3, size, size)}
+def test_stage_writes_both_splits_with_masks_and_ids(prepared):
+    degrade.run(config("sr4", "inpaint_box"), prepared)
+    assert read_measurement(prepared.measurements("sr4"), TASKS["sr4"], "val", torch.device("cpu")).y.shape == (2, 3, 8, 8)
+    seen = read_measurement(prepared.measurements("inpaint_box"), TASKS["inpaint_box"], "test", torch.device("cpu"))
+    assert seen.names == ["test_x_00", "test_x_01", "test_x_02"]
+    assert torch.equal(seen.op.mask, measure(torch.zeros(3, 3, 32, 32), TASKS["inpaint_box"], 0, "inpaint_box", seen.names)["mask"])
 
 
-def test_stage_writes_masks_and_matches_images_to_their_ids(prepared):
-    degrade.run(config("inpaint_box"), prepared, "inpaint_box")
-    tensors = io.read_tensors(prepared.measurement("inpaint_box"))
-    x = torch.zeros(3, 3, 32, 32)
-    _, mask = degrade.measure(x, TASKS["inpaint_box"], 0, "inpaint_box", ["test_x_00", "test_x_01", "test_x_02"])
-    assert torch.equal(tensors["test_mask"], mask)
-    assert tensors["val_mask"].shape == (2, 1, 32, 32)
+@pytest.mark.parametrize(("given", "warned"), [(25, False), (18, True), (33, True)])
+def test_a_wrong_noise_level_is_warned_of_beside_the_estimated_one(prepared, monkeypatch, caplog, given, warned):
+    """The measurement has noise 25 whatever the task says."""
+    told, true = Task(operator="identity", noise=given), TASKS["denoise"]
+    monkeypatch.setattr(degrade, "measure", lambda x, task, *rest: measure(x, true, *rest))
+    caplog.set_level(logging.INFO)
+    degrade.run(SimpleNamespace(degrade=SimpleNamespace(seed=0), tasks={"denoise": told}), prepared)
+    levels = {record.levelno for record in caplog.records if "estimated" in record.message}
+    assert levels == {logging.WARNING if warned else logging.INFO}
 
 
-def test_stage_without_prepared_images_says_which_stage_to_run(tmp_path):
-    with pytest.raises(UserError, match=r"manifest\.csv is missing; run"):
-        degrade.run(config("denoise"), Paths(tmp_path), "denoise")
+def test_stage_without_prepared_images_says_what_to_run(tmp_path):
+    with pytest.raises(UserError, match=r"manifest\.csv is missing; run `dvc repro`"):
+        degrade.run(config("denoise"), Paths(tmp_path))

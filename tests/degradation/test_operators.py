@@ -5,38 +5,68 @@ import torch
 
 from dualprior.common.errors import UserError
 from dualprior.common.seeding import generator
-from dualprior.degradation.operators import BlockAverage, GaussianBlur, Identity, Mask, box_mask, make_operator, random_mask
+from dualprior.degradation.operators import OPERATORS, BlockAverage, BoxMask, GaussianBlur, Identity, Mask, RandomMask, draw_random
 
 SHAPE = (16, 24)
+
+
+def random_mask(size, keep, rng):
+    return RandomMask.draw(RandomMask.Settings(keep=keep), size, rng)["mask"]
+
+
+def box_mask(size, box, rng):
+    return BoxMask.draw(BoxMask.Settings(box=box), size, rng)["mask"]
 
 
 def rng(*ids):
     return generator(0, "test", *ids)
 
 
-@pytest.mark.parametrize(
-    ("kind", "cls"),
-    [
-        ("identity", Identity),
-        ("block_average", BlockAverage),
-        ("random_mask", Mask),
-        ("box_mask", Mask),
-        ("gaussian_blur", GaussianBlur),
-    ],
-)
-def test_every_kind_has_its_operator(kind, cls):
-    op = make_operator(kind, shape=SHAPE, factor=4, blur_std=1.6, mask=torch.ones(1, 1, *SHAPE))
-    assert isinstance(op, cls)
-
-
-def test_unknown_kind_lists_the_known_ones():
-    with pytest.raises(UserError, match="operator 'fog' is unknown.*gaussian_blur"):
-        make_operator("fog", shape=SHAPE)
+@pytest.mark.parametrize("kind", OPERATORS)
+def test_every_kind_is_drawn_and_built_for_several_images(kind):
+    settings = {"block_average": {"factor": 4}, "random_mask": {"keep": 0.2}, "box_mask": {"box": 5}, "gaussian_blur": {"blur_std": 1.6}}
+    own = OPERATORS[kind].Settings(**settings.get(kind, {}))
+    random = draw_random(kind, own, SHAPE, [rng(i) for i in range(3)])
+    op = OPERATORS[kind].build(own, SHAPE, random)
+    x = torch.rand(3, 3, *SHAPE, generator=rng("x"))
+    y = op.A(x)
+    assert OPERATORS[kind].image_size(own, tuple(y.shape[-2:])) == SHAPE
+    assert op.cheap_start(y).shape == x.shape
+    assert op.hides == (kind != "identity")
+    assert (op.measured is None) == ("mask" not in kind)
 
 
 def test_a_factor_that_does_not_divide_the_image_is_refused():
     with pytest.raises(UserError, match="factor=5 does not divide an image of 16 x 24 pixels"):
-        make_operator("block_average", shape=SHAPE, factor=5)
+        BlockAverage.build(BlockAverage.Settings(factor=5), SHAPE, {})
+
+
+@pytest.mark.parametrize("op", [Identity(), BlockAverage(4), GaussianBlur(1.6, SHAPE), Mask(torch.ones(4000, 1, *SHAPE).tril())])
+def test_the_noise_gain_is_that_of_drawn_noise(op):
+    w = torch.randn(op.A(torch.zeros(4000, 1, *SHAPE)).shape, generator=rng("w"))
+    expected = op.A_dagger(w).square().mean().item()
+    assert float(torch.as_tensor(op.noise_gain(w)).mean()) == pytest.approx(expected, rel=0.02)
+
+
+def test_a_biharmonic_start_continues_a_ramp_exactly_and_keeps_known_pixels():
+    """A ramp solves the biharmonic equation."""
+    mask = torch.ones(2, 1, 16, 16)
+    mask[:, :, 5:10, 4:11] = 0
+    ramp = torch.linspace(-0.8, 0.8, 16).expand(2, 3, 16, 16)
+    x = Mask(mask).cheap_start(mask * ramp)
+    torch.testing.assert_close(x, ramp, rtol=0, atol=1e-3)
+    torch.testing.assert_close(mask * x, mask * ramp, rtol=0, atol=1e-6)
+
+
+def test_only_a_blur_is_fitted_after_back_projection():
+    """Of the others every singular value that is not 0 is the same, so both residuals agree up to a factor."""
+    y = torch.rand(1, 3, *SHAPE, generator=rng("y"))
+    blur = GaussianBlur(1.6, SHAPE)
+    op, target = blur.fit_target(y)
+    torch.testing.assert_close(target, blur.A_dagger(y))
+    torch.testing.assert_close(op.A(y), blur.A_dagger(blur.A(y)))
+    for plain in (Identity(), Mask(torch.ones(1, 1, *SHAPE)), BlockAverage(4)):
+        assert plain.fit_target(y) == (plain, y)
 
 
 def test_block_average_of_a_ramp():

@@ -1,22 +1,18 @@
 """Batched fits of a Deep Image Prior."""
 
-import os
-import subprocess
-import sys
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
 import tiny
 import torch
-from dualprior.common.config import load_params
 from pydantic import ValidationError
 
 from dualprior.common.errors import UserError
-from dualprior.common.params import DIPNetwork, OperatorName
-from dualprior.common.seeding import ImageNoise, generator
+from dualprior.common.params import DIPNetwork
+from dualprior.common.seeding import generator
 from dualprior.degradation.operators import BlockAverage, Identity, Mask
 from dualprior.dip import fit as dip
-from dualprior.dip.risk import recorrupted_split
 from dualprior.pipeline import fit_dip
 
 NAMES = ["a", "b", "c"]
@@ -68,42 +64,23 @@ def test_fit_images_builds_the_networks_and_inputs_of_its_recipe():
     torch.testing.assert_close(last.average, fit(NAMES, op, y, steps=3)[-1].average, rtol=0, atol=0)
 
 
-def test_a_recipe_is_read_from_the_parameters():
+def test_a_recipe_is_read_from_the_parameters_and_the_operator():
     settings = tiny.params().dip
-    recipe = dip.Recipe.of(settings.model_dump())
-    assert (recipe.kind, recipe.lr, recipe.ema, recipe.precision) == ("skip", settings.lr, settings.ema, settings.precision)
-    assert recipe.network == settings.network.model_dump(exclude={"kind"})
-
-
-def test_an_operator_has_the_network_named_for_it():
-    settings = load_params(tiny.PROJECT / "params.yaml").dip
-    for operator in get_args(OperatorName):
-        expected = settings.networks.get(operator, settings.network)
-        assert settings.recipe(operator)["network"] == expected.model_dump()
-    assert settings.recipe("box_mask")["network"]["kind"] == "unet"
-    assert settings.recipe("random_mask")["network"]["kind"] == "skip"
+    for task, cell in (("denoise25", settings.input_cell_denoising), ("sr4", settings.input_cell)):
+        recipe = fit_dip.recipe(settings, settings.networks["decoder"], tiny.problem(task, 1).measured)
+        assert (recipe.kind, recipe.lr, recipe.ema, recipe.precision) == ("decoder", settings.lr, settings.ema, settings.precision)
+        assert recipe.input_cell == cell
 
 
 @pytest.mark.parametrize(("task", "waits"), [("sr4", True), ("denoise50", False)])
-def test_exact_data_are_not_judged_before_the_least_step(task, waits):
+def test_exact_data_are_not_looked_at_before_the_least_step(task, waits):
     """Noisy data are: what is fitted late there is noise."""
-    measured, settings = tiny.problem(task, 2).measured, tiny.params().dip.model_copy(update={"steps": 8, "judge_every": 2, "least_step": 6})
-    risk = recorrupted_split(measured.op, measured.y, measured.sigma_y, 0.5, ImageNoise(0, "witness", measured.names))
-    recipe = dip.Recipe.of(settings.recipe("block_average"))
-    result = fit_dip.fit(measured, risk, settings, recipe, [8])
+    changes = {"steps": 8, "check_every": 2, "least_step": 6, "patience": 100}
+    measured, settings = tiny.problem(task, 2).measured, tiny.params().dip.model_copy(update=changes)
+    pace = SimpleNamespace(step=lambda: None)
+    result = fit_dip.fit_measurement(measured, settings, settings.networks["skip"], [8], pace, "tiny")
     assert sorted({row["step"] for row in result.trace}) == ([6, 8] if waits else [2, 4, 6, 8])
     assert not waits or result.stop.step.min() >= 6
-
-
-def test_fitting_never_imports_torchs_compiler():
-    """It takes seconds, in every process that fits."""
-    program = (
-        "import sys, tiny, torch; from dualprior import dip; from dualprior.operators import Identity; x = tiny.images(1); "
-        "list(dip.fit_images(tiny.RECIPE, Identity(), x, ['a'], (tiny.SIDE, tiny.SIDE), steps=2, device=torch.device('cpu'))); "
-        "assert 'torch._dynamo' not in sys.modules"
-    )
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tiny.PROJECT / "src"), str(tiny.PROJECT / "tests")])}
-    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
 
 
 def test_a_fit_in_bfloat16_follows_the_one_in_float32():
@@ -283,7 +260,7 @@ def test_an_input_scale_of_one_changes_nothing():
 
 
 def test_an_input_scale_is_that_of_every_image():
-    """Twice the jitter for one image is the fit with paired_index the jitter, none for another the fit without."""
+    """Twice the jitter for one image is the fit with twice the jitter, none for another the fit without."""
     op, y = measurement("identity")
     scaled = fit(NAMES, op, y, input_scale=lambda step: torch.tensor([1.0, 2.0, 0.0]))[-1].average
     alone = [fit(NAMES, op, y, input_noise=noise)[-1].average[i] for i, noise in enumerate((0.03, 0.06, 0.0))]
@@ -300,9 +277,8 @@ def test_the_settings_know_every_network_and_no_other():
 @pytest.mark.parametrize("kind", dip.NETWORKS)
 def test_every_network_is_accepted_by_the_settings_and_built_from_them(kind):
     skips = {"skip_channels": 2} if kind == "skip" else {}
-    section = {**tiny.params().dip.model_dump(), "network": {"kind": kind, "channels": (4, 4), "input_channels": 4, **skips}}
-    section["network"] = DIPNetwork.model_validate(section["network"]).model_dump()
-    *_, last = dip.fit_images(dip.Recipe.of(section), *measurement("identity"), NAMES, (tiny.SIDE, tiny.SIDE), steps=2, device=CPU)
+    network = DIPNetwork.model_validate({"kind": kind, "channels": (4, 4), "input_channels": 4, **skips}).model_dump()
+    *_, last = dip.fit_images(dip.Recipe.of(tiny.params().dip.model_dump(), network), *measurement("identity"), NAMES, (tiny.SIDE, tiny.SIDE), steps=2, device=CPU)
     assert last.average.shape == (3, 3, tiny.SIDE, tiny.SIDE)
 
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from dualprior.common.seeding import generator
-from dualprior.degradation.operators import BlockAverage, GaussianBlur, Mask, random_mask
+from dualprior.degradation.operators import BlockAverage, GaussianBlur, Mask, RandomMask
 
 physics = pytest.importorskip("deepinv.physics")
 
 SIZE, FACTOR = (16, 24), 4
 X = torch.randn(2, 3, *SIZE, dtype=torch.float64, generator=generator(0, "x"))
-MASK = random_mask(SIZE, 0.3, generator(0, "mask")).double()
+MASK = RandomMask.draw(RandomMask.Settings(keep=0.3), SIZE, generator(0, "mask"))["mask"].double()
 BLUR = GaussianBlur(1.6, SIZE)
 
 

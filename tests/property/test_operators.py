@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dualprior.common.seeding import generator
-from dualprior.degradation.operators import BlockAverage, GaussianBlur, Identity, Mask, random_mask
+from dualprior.degradation.operators import BlockAverage, GaussianBlur, Identity, Mask, RandomMask
 
 
 @st.composite
@@ -15,7 +15,7 @@ def problems(draw, blur=True):
     seed = draw(st.integers(0, 2**31 - 1))
     batch, channels, factor = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(2, 4))
     size = (factor * draw(st.integers(1, 6)), factor * draw(st.integers(1, 6)))
-    masks = [random_mask(size, draw(st.floats(0.05, 0.95)), generator(seed, "mask", i)) for i in range(batch)]
+    masks = [RandomMask.draw(RandomMask.Settings(keep=draw(st.floats(0.05, 0.95))), size, generator(seed, "mask", i))["mask"] for i in range(batch)]
     kinds = {
         "identity": Identity(),
         "mask": Mask(torch.cat(masks)),

@@ -9,7 +9,7 @@ from dualprior.common.errors import UserError
 from dualprior.common.seeding import generator
 from dualprior.dip.early_stopping import Iterate
 from studies.stopping.published_rules import (
-    DiffusionJudge,
+    DiffusionScore,
     Discrepancy,
     ExponentialVariance,
     MonteCarloSURE,
@@ -221,7 +221,7 @@ def test_self_validation_takes_the_least_image_with_something_to_normalise():
     assert feed(validator(2), trajectory(3, side=8)[..., :4]).step.min() >= 1
 
 
-# --- the diffusion model as a judge ------------------------------------------------------------------------
+# --- a score by the diffusion model ------------------------------------------------------------------------
 
 MEAN, VARIANCE, LEVELS = 0.2, 0.01, (0.1, 0.3)
 
@@ -230,8 +230,8 @@ def exact(x, sigma):
     return gaussian_denoiser(MEAN, VARIANCE)(x, torch.tensor(sigma))
 
 
-def judge(count, side=64):
-    return DiffusionJudge(exact, LEVELS, torch.randn(len(LEVELS), count, 3, side, side, generator=torch.Generator().manual_seed(1)))
+def score(count, side=64):
+    return DiffusionScore(exact, LEVELS, torch.randn(len(LEVELS), count, 3, side, side, generator=torch.Generator().manual_seed(1)))
 
 
 def sample(count, side=64):
@@ -240,31 +240,31 @@ def sample(count, side=64):
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.2])
-def test_the_diffusion_judges_score_is_that_of_the_closed_form(noise):
+def test_the_diffusion_score_is_that_of_the_closed_form(noise):
     """f - D(f + s eps) = (1 - g) (f - mean) - g s eps, g = v / (v + s^2)."""
     x = sample(1) + noise * torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(3))
     shares = [(s, VARIANCE / (VARIANCE + s**2)) for s in LEVELS]
     expected = np.mean([(1 - g) ** 2 * (VARIANCE + noise**2) / s**2 + g**2 for s, g in shares])
-    assert judge(1)(x).item() == pytest.approx(expected, rel=0.05)
+    assert score(1)(x).item() == pytest.approx(expected, rel=0.05)
 
 
-def test_the_diffusion_judge_tells_a_clean_image_from_noisy_ones():
+def test_the_diffusion_score_tells_a_clean_image_from_noisy_ones():
     noise = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(3))
-    scores = torch.stack([judge(2)(sample(2) + level * noise) for level in (0.0, 0.05, 0.1, 0.2, 0.4)])
+    scores = torch.stack([score(2)(sample(2) + level * noise) for level in (0.0, 0.05, 0.1, 0.2, 0.4)])
     assert (scores.diff(dim=0) > 0).all()
 
 
-def test_the_diffusion_judge_says_the_same_of_an_image_twice_and_whatever_its_batch_mates():
+def test_the_diffusion_score_says_the_same_of_an_image_twice_and_whatever_its_batch_mates():
     x, eps = sample(3, 8), torch.randn(len(LEVELS), 3, 3, 8, 8, generator=torch.Generator().manual_seed(1))
-    whole = DiffusionJudge(exact, LEVELS, eps)
+    whole = DiffusionScore(exact, LEVELS, eps)
     torch.testing.assert_close(whole(x), whole(x), rtol=0, atol=0)
-    torch.testing.assert_close(DiffusionJudge(exact, LEVELS, eps[:, :1])(x[:1]), whole(x)[:1])
+    torch.testing.assert_close(DiffusionScore(exact, LEVELS, eps[:, :1])(x[:1]), whole(x)[:1])
 
 
 @pytest.mark.parametrize("levels", [[], [0.0], [0.2, -0.1], [float("nan")], [0.2, float("nan")]])
 def test_levels_that_are_not_above_0_are_refused(levels):
-    with pytest.raises(UserError, match="the diffusion judge needs noise levels above 0 and was given"):
-        DiffusionJudge(exact, levels, torch.zeros(len(levels), 1, 3, 4, 4))
+    with pytest.raises(UserError, match="the diffusion score needs noise levels above 0 and was given"):
+        DiffusionScore(exact, levels, torch.zeros(len(levels), 1, 3, 4, 4))
 
 
 # --- all of them -------------------------------------------------------------------------------------------
