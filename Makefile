@@ -1,47 +1,40 @@
-# Needs Python >= 3.11, make and git; everything else goes into .venv.
+# Needs Python >= 3.11, make and git; everything else goes into .venv. Names are relative: the clone may be moved, and
+# its path may hold spaces.
 PYTHON ?= python3
-VENV := $(CURDIR)/.venv
-BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+PY := .venv/bin/python
+STAMP := .venv/.installed
 # DVC runs `python src/cli.py ...`: the environment's python comes first.
-export PATH := $(BIN):$(PATH)
+RUN := PATH="$$PWD/.venv/bin:$$PATH"
 
-.PHONY: repro study-stopping study-hybrid report test lint bench profile setup
+.PHONY: repro study test lint bench profile setup
 
-repro: $(STAMP)  ## every table and plot, and the README that shows them
-	$(BIN)/dvc repro
-	$(BIN)/python src/cli.py readme
+repro: $(STAMP)  ## every table and plot, and the pages that show them
+	$(RUN) $(PY) -m dvc repro
+	$(PY) src/cli.py readme
 
-study-stopping: $(STAMP)  ## the wide study of stopping rules; over an hour, and 14 GB of kept fits
-	$(BIN)/dvc repro studies/stopping/dvc.yaml
-	$(BIN)/python src/cli.py readme
-
-study-hybrid: $(STAMP)  ## the wide study of the hybrid; about two hours
-	$(BIN)/dvc repro studies/hybrid/dvc.yaml
-	$(BIN)/python src/cli.py readme
-
-report: $(STAMP)  ## report/report.md and report/report.html, from the metrics; after make repro
-	$(BIN)/dvc repro --single-item studies/report/dvc.yaml:laws studies/report/dvc.yaml:frames studies/report/dvc.yaml:render
+study: $(STAMP)  ## make study NAME=hybrid (or stopping, theory): a wide experiment, after make repro
+	$(RUN) $(PY) -m dvc repro studies/$(NAME)/dvc.yaml
+	$(PY) src/cli.py readme
 
 test: lint  ## everything that continuous integration checks
-	$(BIN)/python -m pytest
-	$(BIN)/python src/cli.py readme --check
+	$(RUN) $(PY) -m pytest
+	$(PY) src/cli.py readme --check
 
 lint: $(STAMP)
-	$(BIN)/ruff check .
-	PYTHONPATH=src $(BIN)/lint-imports --no-cache
+	$(PY) -m ruff check .
+	PYTHONPATH=src $(PY) -c "from importlinter.cli import lint_imports_command; lint_imports_command()" --no-cache
 
 bench: $(STAMP)  ## speed, against the machine's own limits
-	PYTHONPATH=src $(BIN)/python benchmarks/speed.py
+	$(PY) benchmarks/speed.py
 
 profile: $(STAMP)  ## make profile NAME=smoke
-	$(BIN)/python src/cli.py profile $(NAME)
+	$(PY) src/cli.py profile $(NAME)
 
 setup: $(STAMP)
 
 $(STAMP): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python %d.%d is too old; give one of 3.11 or later, as in: make PYTHON=python3.12" % sys.version_info[:2])'
 	@echo "Installing the pinned packages into .venv (some minutes, once)"
-	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@$(PYTHON) -m venv .venv
+	@$(PY) -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	@touch $@

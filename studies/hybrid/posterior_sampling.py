@@ -8,10 +8,11 @@ import torch
 
 from dualprior.common import io
 from dualprior.common.device import Stopwatch
+from dualprior.data.validation import mean_psnr
 from dualprior.degradation.data_consistency import project_on_exact_data
 from dualprior.diffusion import schedule
 from dualprior.diffusion.samplers import last
-from dualprior.restoration.problem import Problem, Restoration, mean_psnr
+from dualprior.restoration.problem import Problem, Restoration
 from studies.hybrid import problems
 from studies.hybrid.dps import dps
 from studies.hybrid.params import DPS

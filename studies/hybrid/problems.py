@@ -9,9 +9,10 @@ from torch import Tensor
 from dualprior.common import device, io
 from dualprior.common.params import Restore
 from dualprior.data.pixels import to_unit
+from dualprior.data.validation import overall_rmse
 from dualprior.diffusion import checkpoint
 from dualprior.restoration.dip_methods import dip_stopped
-from dualprior.restoration.problem import Problem, Restoration, overall_rmse, read_problems, with_error
+from dualprior.restoration.problem import Problem, Restoration, read_problems, with_error
 
 if TYPE_CHECKING:
     from dualprior.common.paths import Paths

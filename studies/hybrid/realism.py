@@ -16,10 +16,11 @@ import torch
 from dualprior.common import device, io
 from dualprior.common.params import Evaluate, Restore
 from dualprior.data.pixels import to_uint8
+from dualprior.data.validation import overall_rmse
 from dualprior.evaluation import generation_metrics
 from dualprior.restoration import diffusion_methods as diffusion
 from dualprior.restoration.baselines import interpolation
-from dualprior.restoration.problem import Problem, Restoration, overall_rmse, with_error
+from dualprior.restoration.problem import Problem, Restoration, with_error
 from studies.hybrid import problems
 from studies.hybrid.params import Realism
 

@@ -20,12 +20,11 @@ from dualprior.common.params import DIPNetwork
 from dualprior.common.progress import track
 from dualprior.common.seeding import ImageNoise
 from dualprior.degradation.data_consistency import project_on_exact_data
-from dualprior.degradation.measurement import Measurement
+from dualprior.degradation.measurement import Measurement, read_measurement
 from dualprior.degradation.operators import Operator
 from dualprior.diffusion import schedule
 from dualprior.dip import fit as dip
 from dualprior.dip.risk import MeasurementSplit, RiskEstimate
-from dualprior.restoration.problem import read_measurement
 from studies.stopping.noise_annealing import NoiseAnnealing, noised
 from studies.stopping.params import Fit, Fitting, Problem
 from studies.stopping.splits import probe, risk_of, whole

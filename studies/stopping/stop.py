@@ -21,13 +21,12 @@ from dualprior.common.device import Stopwatch
 from dualprior.common.params import DIPNetwork
 from dualprior.common.progress import track
 from dualprior.common.seeding import generator
-from dualprior.degradation.measurement import Measurement
+from dualprior.degradation.measurement import Measurement, read_measurement
 from dualprior.diffusion import checkpoint
 from dualprior.diffusion.denoiser import Denoiser
 from dualprior.dip import fit as dip
 from dualprior.dip import paired_fits
 from dualprior.dip.early_stopping import Iterate, Last, LeastEstimate, Rule, StopState
-from dualprior.restoration.problem import read_measurement
 from studies.stopping.params import Fit, Fitting, Problem, Rules
 from studies.stopping.published_rules import (
     DiffusionScore,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dualprior.degradation.data_consistency import none, proximal
+from dualprior.degradation.data_consistency import proximal
 from dualprior.degradation.operators import BlockAverage, GaussianBlur, Identity, Mask
 
 SIZE = (8, 8)
@@ -18,11 +18,6 @@ def images(seed):
 
 def level(*values):
     return torch.tensor(values, dtype=torch.float64).view(-1, 1, 1, 1)
-
-
-def test_no_data_changes_nothing():
-    x0 = images(0)
-    assert none(x0, level(0.5)) is x0
 
 
 @pytest.mark.parametrize("op", OPERATORS, ids=ids)

@@ -11,11 +11,10 @@ import torch
 from dualprior.common import io
 from dualprior.common.errors import UserError
 from dualprior.common.paths import Paths
-from dualprior.degradation.measurement import estimate_level, measure, observe
+from dualprior.degradation.measurement import estimate_level, measure, observe, read_measurement
 from dualprior.degradation.operators import GaussianBlur
 from dualprior.degradation.task import Task
 from dualprior.pipeline import degrade
-from dualprior.restoration.problem import read_measurement
 
 TASKS = {
     "denoise": Task(operator="identity", noise=25),

@@ -278,7 +278,8 @@ def test_the_settings_know_every_network_and_no_other():
 def test_every_network_is_accepted_by_the_settings_and_built_from_them(kind):
     skips = {"skip_channels": 2} if kind == "skip" else {}
     network = DIPNetwork.model_validate({"kind": kind, "channels": (4, 4), "input_channels": 4, **skips}).model_dump()
-    *_, last = dip.fit_images(dip.Recipe.of(tiny.params().dip.model_dump(), network), *measurement("identity"), NAMES, (tiny.SIDE, tiny.SIDE), steps=2, device=CPU)
+    recipe = dip.Recipe.of(tiny.params().dip.model_dump(), network)
+    *_, last = dip.fit_images(recipe, *measurement("identity"), NAMES, (tiny.SIDE, tiny.SIDE), steps=2, device=CPU)
     assert last.average.shape == (3, 3, tiny.SIDE, tiny.SIDE)
 
 

@@ -18,7 +18,8 @@ def project(tmp_path, monkeypatch):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "metrics/findings.json").write_text(json.dumps({"gain": {"sr4": ANSWER, "deblur": ANSWER | {"value": -0.004}}}))
     (tmp_path / "metrics/train.json").write_text('{"million_parameters": 0.25}')
-    (tmp_path / "metrics/run_statistics.json").write_text(json.dumps({"a@x": {"seconds": 0.1, "mib": 5}, "a@y": {"seconds": 0.2, "mib": 6}}))
+    noted = {"a@x": {"seconds": 0.1, "mib": 5}, "a@y": {"seconds": 0.2, "mib": 6}}
+    (tmp_path / "metrics/run_statistics.json").write_text(json.dumps(noted))
     (tmp_path / "studies/hybrid/metrics/findings.json").write_text(json.dumps({"gain": {"sr4": ANSWER}}))
     (tmp_path / "studies/hybrid/metrics/cbm3d.csv").write_text("task,cbm3d\nsr4,30\n")
     monkeypatch.setattr(report, "TEMPLATES", {"page.md": "report/page.md.jinja"})

@@ -151,7 +151,8 @@ def test_the_default_experiment_has_at_most_22_stages():
 @pytest.mark.parametrize("name", [name for name in entries(DEFAULT) if name != "evaluate"])
 def test_a_stage_that_computes_draws_nothing(name):
     """So that a change of a figure trains nothing again."""
-    program = f"import sys, dualprior.pipeline.{name}; assert not [m for m in sys.modules if m.startswith(('matplotlib', 'dualprior.evaluation'))]"
+    drawing = "[m for m in sys.modules if m.startswith(('matplotlib', 'dualprior.evaluation'))]"
+    program = f"import sys, dualprior.pipeline.{name}; assert not {drawing}"
     subprocess.run([sys.executable, "-c", program], env=os.environ | {"PYTHONPATH": str(PROJECT / "src")}, check=True)
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
+import tiny
 from PIL import Image
 
 from dualprior.common import io
@@ -15,6 +15,7 @@ from dualprior.common.errors import UserError
 from dualprior.common.params import Data
 from dualprior.common.paths import Paths
 from dualprior.pipeline import prepare
+from dualprior.pipeline.config import load_params
 
 SMALL = {
     "source": "photos",
@@ -33,14 +34,8 @@ def config(**changes):
     return SimpleNamespace(data=Data(**(SMALL | changes)))
 
 
-@pytest.fixture
-def no_sheet(monkeypatch):
-    """Leaves the contact sheet empty: drawing it is most of a small run's time."""
-    monkeypatch.setattr(prepare, "contact_sheet", lambda pieces, tables: Figure())
-
-
 def outputs(paths):
-    files = [paths.train, paths.val, paths.test, paths.manifest]
+    files = [*(paths.split(name) for name in ("train", "val", "test")), paths.manifest]
     return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
 
 
@@ -84,7 +79,7 @@ def shipped(tmp_path_factory):
 
 def test_arrays_have_the_sizes_asked_for(shipped):
     paths, _ = shipped
-    arrays = [io.read_array(path) for path in (paths.train, paths.val, paths.test)]
+    arrays = [io.read_array(path) for path in map(paths.split, ("train", "val", "test"))]
     assert [array.shape for array in arrays] == [(60, 8, 8, 3), (2, 16, 16, 3), (4, 16, 16, 3)]
     assert {array.dtype for array in arrays} == {np.dtype(np.uint8)}
 
@@ -97,9 +92,20 @@ def test_no_photograph_is_in_two_splits(shipped):
 
 def test_manifest_rows_hash_the_pixels_they_describe(shipped):
     paths, manifest = shipped
-    for split, path in (("train", paths.train), ("val", paths.val), ("test", paths.test)):
+    for split in ("train", "val", "test"):
         rows = manifest[manifest["split"] == split].sort_values("index")
-        assert [hashlib.sha256(piece.tobytes()).hexdigest() for piece in io.read_array(path)] == list(rows["sha256"])
+        assert [hashlib.sha256(piece.tobytes()).hexdigest() for piece in io.read_array(paths.split(split))] == list(rows["sha256"])
+
+
+def test_no_two_crops_of_a_split_show_the_same_part_of_a_photograph(tmp_path):
+    """Recomputed from the manifest of the committed parameters, in each photograph's own coordinates."""
+    prepare.run(SimpleNamespace(data=load_params(tiny.PROJECT)[0].data.model_copy(update={"train_patches": 10})), Paths(tmp_path))
+    manifest = io.read_table(Paths(tmp_path).manifest).query("split != 'train'")
+    for _, crops in manifest.groupby("photograph"):
+        boxes = [(c.x / c.scale, c.y / c.scale, (c.x + c.size_) / c.scale, (c.y + c.size_) / c.scale)
+                 for c in crops.rename(columns={"size": "size_"}).itertuples()]  # fmt: skip
+        for i, a in enumerate(boxes):
+            assert not any(a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3] for b in boxes[:i])
 
 
 def test_image_ids_are_unique(shipped):
@@ -108,13 +114,6 @@ def test_image_ids_are_unique(shipped):
     assert list(manifest.loc[manifest["split"] == "test", "image"][:2]) == ["test_chelsea_00", "test_china_00"]
 
 
-def test_contact_sheet_is_a_picture(shipped):
-    paths, _ = shipped
-    with Image.open(paths.contact_sheet) as sheet:
-        assert sheet.width > 1000
-
-
-@pytest.mark.usefixtures("no_sheet")
 def test_a_second_run_writes_the_same_bytes_and_another_seed_does_not(shipped, tmp_path):
     paths, _ = shipped
     prepare.run(config(), Paths(tmp_path / "again"))
@@ -126,7 +125,6 @@ def test_a_second_run_writes_the_same_bytes_and_another_seed_does_not(shipped, t
 # --- a folder
 
 
-@pytest.mark.usefixtures("no_sheet")
 def test_a_folder_of_mixed_images_is_split_by_photograph(tmp_path, folder):
     _, manifest = prepare_folder(tmp_path, train_patches=200)
     assert (manifest.groupby("photograph")["split"].nunique() == 1).all()
@@ -134,7 +132,6 @@ def test_a_folder_of_mixed_images_is_split_by_photograph(tmp_path, folder):
     assert manifest["image"].is_unique
 
 
-@pytest.mark.usefixtures("no_sheet")
 def test_unreadable_and_repeated_and_flat_files_are_listed_and_skipped(tmp_path, folder, caplog):
     (folder / "broken.png").write_bytes(b"not a picture")
     (folder / "notes.txt").write_text("not an image at all")

@@ -65,7 +65,8 @@ def test_an_estimate_that_is_not_a_number_is_no_progress():
 
 def test_images_are_sent_down_whatever_their_estimate_but_not_off_the_ladder():
     annealing = NoiseAnnealing(TAUS, 3, patience=100)
-    moved = [annealing.step_down(torch.tensor(where)).tolist() for where in ([True, False, False], [True, True, False], [True, True, False])]
+    asked = ([True, False, False], [True, True, False], [True, True, False])
+    moved = [annealing.step_down(torch.tensor(where)).tolist() for where in asked]
     assert moved == [[True, False, False], [True, True, False], [False, True, False]]
     assert annealing.level.tolist() == [2, 2, 0]
 

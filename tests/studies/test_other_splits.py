@@ -3,7 +3,23 @@
 import pytest
 import tiny
 import torch
-from tiny_splits import DRAWS, PEAK, SIDE, SIGMA_Y, bias, filled, fitted, mean_of, neighbours, noise, randn, repeated, rngs, squared, two_fits
+from tiny_splits import (
+    DRAWS,
+    PEAK,
+    SIDE,
+    SIGMA_Y,
+    bias,
+    filled,
+    fitted,
+    mean_of,
+    neighbours,
+    noise,
+    randn,
+    repeated,
+    rngs,
+    squared,
+    two_fits,
+)
 
 from dualprior.common.errors import UserError
 from dualprior.degradation.operators import BlockAverage, GaussianBlur, Identity, Mask

@@ -89,7 +89,7 @@ def measured(
         _check_size(file, image, max(scales), max(crop, patch))
     if not any(grid(level, patch) for image in pixels for _, level in levels(image, scales, min(crop, patch))):
         return Photograph(name, files, 0)
-    return Photograph(name, files, len(crop_places(name, pixels, scales, crop, seed)))
+    return Photograph(name, files, len(_places(name, pixels, scales, crop, seed, coarse=0)))
 
 
 def _check_size(file: Path, pixels: np.ndarray, scale: float, size: int) -> None:
@@ -188,11 +188,21 @@ class Place(NamedTuple):
         return all(a[0] < b[1] and b[0] < a[1] for a, b in zip(*spans, strict=True))
 
 
-def crop_places(name: str, pixels: Sequence[np.ndarray], scales: Sequence[float], size: int, seed: int) -> list[Place]:
+def crop_places(name: str, pixels: Sequence[np.ndarray], scales: Sequence[float], size: int, count: int, seed: int) -> list[Place]:
     """Where the evaluation crops of a photograph lie: no two overlap in its own coordinates, whatever their scales.
 
-    Scales take turns, the coarsest first, and places within one are drawn at random from its grid.
+    Scales take turns, the coarsest first, and places within one are drawn at random from its grid. A coarse crop covers much:
+    as many of them as leave room for `count` crops.
     """
+    for coarse in range(count, -1, -1):
+        places = _places(name, pixels, scales, size, seed, coarse)
+        if len(places) >= count:
+            break
+    return places[:count]
+
+
+def _places(name: str, pixels: Sequence[np.ndarray], scales: Sequence[float], size: int, seed: int, coarse: int) -> list[Place]:
+    """All that fit, with at most `coarse` below the largest scale."""
     rng, groups = numpy_generator(seed, "prepare", "crops", name), []
     for file, image in enumerate(pixels):
         for scale, shrunk in levels(image, sorted(scales), size):
@@ -203,10 +213,11 @@ def crop_places(name: str, pixels: Sequence[np.ndarray], scales: Sequence[float]
     while waiting:
         for group in list(waiting):
             place = next((p for p in group if not any(p.overlaps(other, size) for other in taken)), None)
-            if place is None:
+            if place is None or (place.scale < max(scales) and coarse == 0):
                 waiting.remove(group)
-            else:
-                taken.append(place)
+                continue
+            coarse -= place.scale < max(scales)
+            taken.append(place)
     return taken
 
 
@@ -238,7 +249,7 @@ def allot(total: int, capacities: Sequence[int]) -> list[int]:
 def _crops(photograph: Photograph, scales: Sequence[float], size: int, count: int, seed: int) -> list[Crop]:
     pixels = [read_photograph(file) for file in photograph.files]
     cut = []
-    for place in crop_places(photograph.name, pixels, scales, size, seed)[:count]:
+    for place in crop_places(photograph.name, pixels, scales, size, count, seed):
         shrunk = shrink(pixels[place.file], place.scale)
         cut.append(_cut(photograph, photograph.files[place.file], place.scale, shrunk, place.x, place.y, size))
     return cut

@@ -12,11 +12,6 @@ from dualprior.degradation.operators import Operator
 DataConsistency = Callable[[Tensor, Tensor], Tensor]
 
 
-def none(x0: Tensor, sigma: Tensor) -> Tensor:
-    """No data: the unconditional reverse process."""
-    return x0
-
-
 def project_on_exact_data(op: Operator, x: Tensor, y: Tensor, sigma_y: float) -> Tensor:
     """x + A†(y - A x) where the data are exact (sigma_y = 0), else x: what every noiseless restoration may claim."""
     return op.prox(x, y, 0.0) if sigma_y == 0 else x

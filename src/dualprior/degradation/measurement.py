@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dualprior.common import io
 from dualprior.common.errors import UserError
 from dualprior.common.seeding import generator
 from dualprior.degradation.operators import OPERATORS, Operator, Size, draw_random
@@ -50,6 +52,13 @@ def observe(tensors: Mapping[str, Tensor], task: Task, names: list[str], device:
     kind, settings = OPERATORS[task.operator], task.settings
     size = kind.image_size(settings, tuple(y.shape[-2:]))
     return Measurement(kind.build(settings, size, on_device), y, task.sigma_y, names, size)
+
+
+def read_measurement(folder: Path, task: Task, split: str, device: torch.device) -> Measurement:
+    """One split, "val" or "test", of what stage degrade wrote for a task."""
+    tensors, names = io.read_tensors(folder / "y.safetensors"), io.read_json(folder / "images.json")[split]
+    own = {name.removeprefix(f"{split}_"): tensor for name, tensor in tensors.items() if name.startswith(f"{split}_")}
+    return observe(own, task, names, device)
 
 
 def estimate_level(y: Tensor) -> Tensor:

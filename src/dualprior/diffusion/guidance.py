@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from dualprior.degradation.data_consistency import DataConsistency
+from dualprior.diffusion.samplers import DataConsistency
 
 
 def towards(image: Tensor, error: Tensor, gamma: float, then: DataConsistency) -> DataConsistency:

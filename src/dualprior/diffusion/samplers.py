@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dualprior.degradation.data_consistency import DataConsistency, none
+DataConsistency = Callable[[Tensor, Tensor], Tensor]  # (guess of the clean image, sigma) -> the guess drawn towards the data
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 Split = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -50,7 +50,7 @@ def reverse(
     sigmas: np.ndarray,
     *,
     split: Split = ddpm_split,
-    data_consistency: DataConsistency = none,
+    data_consistency: DataConsistency | None = None,
     noise: Noise | None = None,
 ) -> Iterator[ReverseStep]:
     """Run the reverse process from x at sigmas[0], yielding after every step.
@@ -66,7 +66,8 @@ def reverse(
     grid = grid.to(x)
     for nfe, (sigma, sigma_next) in enumerate(zip(grid, grid[1:], strict=False), start=1):
         level = sigma.view(-1, 1, 1, 1)
-        x0 = data_consistency(denoise(x, sigma), level)
+        x0 = denoise(x, sigma)
+        x0 = x0 if data_consistency is None else data_consistency(x0, level)
         down, up = split(level, sigma_next.view(-1, 1, 1, 1))
         x = x0 + down * ((x - x0) / level)
         if (up > 0).any():

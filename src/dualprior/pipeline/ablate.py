@@ -15,11 +15,12 @@ from dualprior.common import device, io
 from dualprior.common.params import Ablate, Restore
 from dualprior.common.progress import track
 from dualprior.data.pixels import to_unit
+from dualprior.data.validation import overall_rmse
 from dualprior.degradation.task import Task
 from dualprior.diffusion import checkpoint
 from dualprior.restoration import diffusion_methods as diffusion
 from dualprior.restoration.dip_methods import dip_at, dip_stopped
-from dualprior.restoration.problem import Problem, Restoration, overall_rmse, read_problems, with_error
+from dualprior.restoration.problem import Problem, Restoration, read_problems, with_error
 from dualprior.restoration.registry import CHAIN, RESTART, STOPPED
 
 if TYPE_CHECKING:

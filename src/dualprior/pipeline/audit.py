@@ -13,11 +13,12 @@ from dualprior.common import device, io
 from dualprior.common.params import Audit
 from dualprior.common.progress import track
 from dualprior.data.pixels import to_unit
+from dualprior.data.validation import overall_rmse
 from dualprior.degradation.task import Task
 from dualprior.diffusion import checkpoint
 from dualprior.restoration.dip_methods import dip_stopped
 from dualprior.restoration.leaky_protocols import PROTOCOLS, Given
-from dualprior.restoration.problem import overall_rmse, read_problems, with_error
+from dualprior.restoration.problem import read_problems, with_error
 
 if TYPE_CHECKING:
     from dualprior.common.paths import Paths

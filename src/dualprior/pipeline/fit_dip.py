@@ -22,14 +22,14 @@ from dualprior.common.params import DIP, DIPNetwork
 from dualprior.common.progress import track
 from dualprior.common.seeding import ImageNoise
 from dualprior.data.pixels import to_unit
+from dualprior.data.validation import mean_psnr
 from dualprior.degradation.data_consistency import project_on_exact_data
-from dualprior.degradation.measurement import Measurement
+from dualprior.degradation.measurement import Measurement, read_measurement
 from dualprior.degradation.task import Task
 from dualprior.dip import fit as dip
 from dualprior.dip import paired_fits
 from dualprior.dip.early_stopping import StopState
 from dualprior.dip.risk import RiskEstimate, recorrupted_split
-from dualprior.restoration.problem import mean_psnr, read_measurement
 
 if TYPE_CHECKING:
     from dualprior.common.paths import Paths

@@ -9,7 +9,8 @@ import numpy as np
 from scipy.optimize import minimize
 from torch import Tensor
 
-from dualprior.restoration.problem import Problem, Restoration, rmse
+from dualprior.data.validation import rmse
+from dualprior.restoration.problem import Problem, Restoration
 
 SMALLEST_WEIGHT = 0.1  # what weighs less is left out, so that it need not be computed
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from dualprior.common import io
 from dualprior.common.seeding import ImageNoise
-from dualprior.degradation.measurement import Measurement, observe
+from dualprior.data.validation import overall_rmse
+from dualprior.degradation.measurement import Measurement, read_measurement
 from dualprior.degradation.task import Task
 from dualprior.diffusion.checkpoint import TrainedModel
 from dualprior.diffusion.denoiser import Denoiser
@@ -112,13 +113,6 @@ class Restoration:
         return found.values()
 
 
-def read_measurement(folder: Path, task: Task, split: str, device: torch.device) -> Measurement:
-    """One split, "val" or "test", of what stage degrade wrote for a task."""
-    tensors, names = io.read_tensors(folder / "y.safetensors"), io.read_json(folder / "images.json")[split]
-    own = {name.removeprefix(f"{split}_"): tensor for name, tensor in tensors.items() if name.startswith(f"{split}_")}
-    return observe(own, task, names, device)
-
-
 def read_fits(folder: Path, split: str, device: torch.device) -> DIPFits:
     """One split of what stage fit_dip wrote for a task."""
     tensors, info = io.read_tensors(folder / "fits.safetensors"), io.read_json(folder / "fits.json")
@@ -153,18 +147,3 @@ def with_error(restoration: Restoration, expected: Tensor) -> Restoration:
     if restoration.error is not None:
         return restoration
     return replace(restoration, error=expected.expand(len(restoration.x)))
-
-
-def overall_rmse(x: Tensor, clean: Tensor) -> Tensor:
-    """[], the RMSE over all images. Only ever called with clean validation images."""
-    return rmse(x, clean).square().mean().sqrt()
-
-
-def mean_psnr(x: Tensor, clean: Tensor) -> float:
-    """Mean over images, dB. Only ever called with clean validation images."""
-    return float((20 * torch.log10(2 / rmse(x, clean))).mean())
-
-
-def rmse(x: Tensor, clean: Tensor) -> Tensor:
-    """[n] in [-1, 1] units, x clipped. Only ever called with clean validation images."""
-    return (x.clamp(-1, 1) - clean).square().mean((1, 2, 3)).sqrt()

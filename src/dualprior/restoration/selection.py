@@ -12,7 +12,8 @@ from torch import Tensor
 from dualprior.common.device import Pace
 from dualprior.common.params import Restore
 from dualprior.common.progress import track
-from dualprior.restoration.problem import Problem, Restoration, mean_psnr, overall_rmse, with_error
+from dualprior.data.validation import mean_psnr, overall_rmse
+from dualprior.restoration.problem import Problem, Restoration, with_error
 from dualprior.restoration.registry import Method, learn, methods_for
 
 REPEAT_BELOW = 1.0  # seconds
