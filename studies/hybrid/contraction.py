@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
-PARAMS = ("contraction", "restore", "tasks.{key}")
+PARAMS = ("contraction", "restore")
 SMOOTH_STD = 2.0  # pixels, of the blur that makes a smooth change
 
 

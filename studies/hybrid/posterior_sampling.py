@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
-PARAMS = ("dps", "restore", "tasks.{key}")
+PARAMS = ("dps", "restore")
 
 
 @torch.no_grad()

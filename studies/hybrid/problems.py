@@ -25,7 +25,7 @@ def load(config: Config, paths: Paths, key: str, images: int) -> tuple[Problem, 
     where = device.pick()
     clean_val = to_unit(io.read_array(paths.split("val"))).to(where)
     model = checkpoint.load(paths.default.models, where)
-    val, test = read_problems(paths.measurements(key), paths.dip(key), config.task(key), restore.seed, model, clean_val, where)
+    val, test = read_problems(paths.measurements(key), paths.dip(key), restore.seed, model, clean_val, where)
     return val, test.first(images), clean_val
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
-PARAMS = ("realism", "restore", "evaluate", "tasks.{key}")
+PARAMS = ("realism", "restore", "evaluate")
 Setting = TypeVar("Setting")
 
 

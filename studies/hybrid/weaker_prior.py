@@ -11,7 +11,6 @@ from dualprior.common.params import Data, Restore
 from dualprior.common.seeding import numpy_generator
 from dualprior.data.crops import packaged, training_patches
 from dualprior.data.pixels import read_photograph, to_unit
-from dualprior.degradation.task import Task
 from dualprior.diffusion import checkpoint
 from dualprior.pipeline import prepare, train_ddpm
 from dualprior.pipeline.restore import write
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
-PARAMS = ("data", "ddpm", "restore", "tasks", "priors.{key}", "prior_tasks")
+PARAMS = ("data", "ddpm", "restore", "priors.{key}", "prior_tasks")
 
 
 def run(config: Config, paths: Paths, key: str) -> None:
@@ -31,7 +30,6 @@ def run(config: Config, paths: Paths, key: str) -> None:
     data: Data = config.data
     prior: Prior = config.entry("priors", key)
     settings: Restore = config.restore
-    tasks: dict[str, Task] = config.tasks
     inside = paths.inside(f"priors/{key}")
     known = io.read_array(paths.default.split("train"))
     io.write_array(inside.split("train"), thinned(known, prior.share) if prior.share else other(prior.files, data, key))
@@ -40,7 +38,7 @@ def run(config: Config, paths: Paths, key: str) -> None:
     where = device.pick()
     model, clean_val = checkpoint.load(inside.models, where), to_unit(io.read_array(paths.split("val"))).to(where)
     for name in config.prior_tasks:
-        val, test = read_problems(paths.measurements(name), paths.dip(name), tasks[name], settings.seed, model, clean_val, where)
+        val, test = read_problems(paths.measurements(name), paths.dip(name), settings.seed, model, clean_val, where)
         write(inside.restored(name), settings.seed, restore_all(val, test, clean_val, settings, f"{name}, prior {key}"))
 
 

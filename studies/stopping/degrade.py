@@ -14,7 +14,7 @@ from torch import Tensor
 from dualprior.common import io
 from dualprior.common.seeding import generator
 from dualprior.data.pixels import to_unit
-from dualprior.degradation.measurement import measure
+from dualprior.degradation.measurement import measure, write_measurement
 from studies.stopping import noises
 from studies.stopping.crops import chosen
 from studies.stopping.params import Images, Problem
@@ -37,8 +37,7 @@ def run(config: Config, paths: Paths, key: str) -> None:
         x = to_unit(io.read_array(paths.default.split(split)))[crops["index"].tolist()]
         names[split] = list(crops["name"])
         tensors |= {f"{split}_{name}": tensor for name, tensor in _measured(x, problem, images.seed, key, names[split]).items()}
-    io.write_tensors(paths.measurements(key) / "y.safetensors", tensors)
-    io.write_json(paths.measurements(key) / "images.json", names)
+    write_measurement(paths.measurements(key), tensors, names, problem)
     log.info("%s: %d validation and %d test measurements", key, len(names["val"]), len(names["test"]))
 
 

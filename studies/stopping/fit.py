@@ -50,7 +50,7 @@ def run(config: Config, paths: Paths, key: str) -> None:
         recipe = dip.Recipe.of(fitting.model_dump(), networks[fit.network].model_dump())
         tensors, info = {}, {"steps": kept_steps(fit), "levels": []}
         for split in ("val", "test"):
-            measured = read_measurement(paths.measurements(key), problem, split, where)
+            measured = read_measurement(paths.measurements(key), split, where)
             done = fit_all(measured, problem, fit, fitting, recipe, f"{name}, {split}")
             tensors |= {f"{split}_{stream}": stack for stream, stack in done.streams.items()}
             info["levels"] += [{"split": split, **row} for row in done.levels]

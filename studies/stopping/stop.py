@@ -60,7 +60,7 @@ def run(config: Config, paths: Paths) -> None:
         folder, problem = paths.folder("fits") / fit.problem / name, problems[fit.problem]
         streams, steps = io.read_tensors(folder / "iterates.safetensors"), io.read_json(folder / "info.json")["steps"]
         for split in ("val", "test"):
-            measured = read_measurement(paths.measurements(fit.problem), problem, split, where)
+            measured = read_measurement(paths.measurements(fit.problem), split, where)
             kept = {key.removeprefix(f"{split}_"): tensor for key, tensor in streams.items() if key.startswith(split)}
             case = Case(measured, problem, fit, fitting, rules, denoise, kept, steps)
             applied = list(case.apply(own_only=split == "val"))

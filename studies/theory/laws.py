@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
-PARAMS = ("laws", "restore.seed", "tasks")
+PARAMS = ("laws", "restore.seed")
 
 
 @torch.no_grad()
 def run(config: Config, paths: Paths) -> None:
     laws: Laws = config.laws
     seed: int = config.entry("restore", "seed")
-    default, task, where = paths.default, config.tasks[laws.task], device.pick()
+    default, where = paths.default, device.pick()
     model = checkpoint.load(default.models, where)
     clean = to_unit(io.read_array(default.split("val"))).to(where)
-    val, _ = read_problems(default.measurements(laws.task), default.dip(laws.task), task, seed, model, clean, where)
+    val, _ = read_problems(default.measurements(laws.task), default.dip(laws.task), seed, model, clean, where)
     rows = [*restart_law(laws), *restart_of_network(laws, model.denoise, clean), *mean_law(laws, val, clean)]
     table = pd.DataFrame(rows, columns=["law", "series", "x", "mse"]).round(6)
     io.write_table(paths.metrics("laws.csv"), table)

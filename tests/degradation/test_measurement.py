@@ -107,8 +107,8 @@ def config(*names):
 
 def test_stage_writes_both_splits_with_masks_and_ids(prepared):
     degrade.run(config("sr4", "inpaint_box"), prepared)
-    assert read_measurement(prepared.measurements("sr4"), TASKS["sr4"], "val", torch.device("cpu")).y.shape == (2, 3, 8, 8)
-    seen = read_measurement(prepared.measurements("inpaint_box"), TASKS["inpaint_box"], "test", torch.device("cpu"))
+    assert read_measurement(prepared.measurements("sr4"), "val", torch.device("cpu")).y.shape == (2, 3, 8, 8)
+    seen = read_measurement(prepared.measurements("inpaint_box"), "test", torch.device("cpu"))
     assert seen.names == ["test_x_00", "test_x_01", "test_x_02"]
     assert torch.equal(seen.op.mask, measure(torch.zeros(3, 3, 32, 32), TASKS["inpaint_box"], 0, "inpaint_box", seen.names)["mask"])
 

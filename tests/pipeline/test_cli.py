@@ -40,7 +40,7 @@ def test_a_stage_gets_its_sections_its_paths_and_its_key(cli, stage):
     given = {}
 
     def run(config, paths, key):
-        given.update(task=config.task(key), paths=paths)
+        given.update(task=config.entry("tasks", key), paths=paths)
 
     stage("fit_dip", run, ("tasks.{key}",))
     assert cli("run", "fit_dip", "sr4").code == 0
@@ -150,7 +150,7 @@ def test_no_parameters_at_all(cli, little):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("run fit_dip sr8", "task 'sr8' is not in params.yaml; it has denoise25, denoise50, sr4,"),
+        ("run fit_dip sr8", "data/measurements/sr8/"),
         ("run fit_dip", "fit_dip is run for one task or problem at a time; name it"),
         ("run degrade sr4", "degrade is run once, for all; leave out 'sr4'"),
         ("run cook", "stage 'cook' is not in dvc.yaml; it has prepare, degrade,"),
@@ -166,7 +166,7 @@ def test_no_parameters_at_all(cli, little):
         ("run fit_dip sr4", "is missing; run `dvc repro`"),
         ("run restore sr4", "is missing; run `dvc repro`"),
         ("run train_ddpm", "data/train.npy is missing; run `dvc repro`"),
-        ("run generate", "models/ddpm.json is missing; run `dvc repro`"),
+        ("run generate", "models/ddpm.safetensors is missing; run `dvc repro`"),
         ("run evaluate", "is missing; run `dvc repro`"),
         ("run ablate", "is missing; run `dvc repro`"),
         ("run audit", "is missing; run `dvc repro`"),

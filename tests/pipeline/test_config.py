@@ -118,17 +118,17 @@ def test_an_absent_file_says_where_to_run(tmp_path):
 def test_reading_an_undeclared_section_is_refused(params):
     config = Config([check_params(params)], ("dip", "tasks.sr4"))
     assert config.dip.steps >= 2
-    assert config.task("sr4").settings.factor == 4
+    assert config.entry("tasks", "sr4").settings.factor == 4
     with pytest.raises(AttributeError, match="does not declare the parameter section 'ddpm'"):
         config.ddpm  # noqa: B018
     with pytest.raises(AttributeError, match=r"does not declare the parameter section 'tasks\.deblur'"):
-        config.task("deblur")
+        config.entry("tasks", "deblur")
 
 
 def test_sections_never_read_are_known(params):
     config = Config([check_params(params)], ("dip", "ddpm", "tasks.sr4"))
     assert config.unread() == ["ddpm", "dip", "tasks.sr4"]
-    config.dip.steps, config.task("sr4")
+    config.dip.steps, config.entry("tasks", "sr4")
     assert config.unread() == ["ddpm"]
 
 

@@ -15,7 +15,7 @@ from dualprior.pipeline import profiles
 
 pytestmark = pytest.mark.pipeline
 WEIGHTS = "models/ddpm.safetensors"
-FILES = (WEIGHTS, "models/ddpm.json", "metrics/train.json", "metrics/train_curve.csv")
+FILES = (WEIGHTS, "metrics/train.json", "metrics/train_curve.csv")
 
 
 class Story(NamedTuple):

@@ -18,8 +18,8 @@ from studies.theory.gaussian_theory import gaussian_denoiser
 TASKS = ("denoise25", "sr4", "inpaint_random", "inpaint_box", "deblur")
 CHAIN = {"calls": 3, "zeta": 0.3, "data_weight": 1.0}
 RESTART = {"start": "dip", "start_scale": 1.5, "calls": 2, "data_weight": 1.0}
-SETTINGS = RED(beta=1.0, refresh=4, level_scale=1.0, steps=9)
-TUNING = GainTuning(steps=6, check_every=2, patience=4, lr=0.02, alpha=0.5, split_alpha=0.5)
+SETTINGS = RED(beta=1.0, refresh=4, steps=9)
+TUNING = GainTuning(steps=6, check_every=2, patience=4, lr=0.02, alpha=0.5)
 ONCE = {"start_scale": 1.0, "calls": 1, "data_weight": 1.0}
 
 

@@ -5,6 +5,8 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
+from dualprior.degradation.data_consistency import proximal
+from dualprior.degradation.operators import Identity
 from dualprior.diffusion.samplers import ddpm_split, last, restart, reverse, zeta_split
 from dualprior.diffusion.schedule import noise_levels, schedule_grid
 from studies.theory import gaussian_theory as oracles
@@ -156,3 +158,26 @@ def test_a_mean_of_two_beats_both_just_where_they_correlate_less_than_their_rati
     beats_both = blends.min() < min(a, b) ** 2 * (1 - 1e-9)
     assert beats_both == (correlation < min(a / b, b / a))
     assert beats_both == (0 < oracles.blend_weight(a, b, correlation) < 1)
+
+
+@pytest.mark.parametrize("weight", [1.0, 2.0])
+@pytest.mark.parametrize(("gain", "sigma"), [(1.05, 0.1), (1.3, 0.1), (1.05, 0.4), (1.5, 0.4), (3.0, 0.4)])
+def test_an_error_is_multiplied_at_every_call_as_the_stability_law_says(gain, sigma, weight):
+    """A linear denoiser D(x) = gain x in the real reverse loop, all noise fresh: two runs whose guesses differ a little."""
+    sigma_y, calls = 0.2, 8
+    sigmas = np.append(np.linspace(sigma * (1 + 1e-6), sigma, calls), 0.0)  # as good as constant, and falling
+    y = torch.zeros(1, 1, 4, 4, dtype=torch.float64)
+    ends = []
+    for error in (0.0, 1.0):
+        steps = reverse(
+            lambda x, s: gain * x,
+            torch.full_like(y, error),
+            sigmas,
+            split=lambda a, b: (torch.zeros_like(b), torch.zeros_like(b)),  # zeta = 1 without the noise, which both runs share
+            data_consistency=proximal(Identity(), y, sigma_y, weight),
+        )
+        ends.append(torch.stack([step.x0.mean() for step in steps]))
+    change = ends[1] - ends[0]
+    factor = oracles.error_factor(gain, sigma, sigma_y, weight)
+    torch.testing.assert_close(change[1:] / change[:-1], torch.full((calls - 1,), factor, dtype=torch.float64), rtol=1e-4, atol=0)
+    assert (factor < 1) == (gain < 1 + sigma**2 / (weight * sigma_y**2))

@@ -61,6 +61,12 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         return safetensors.torch.load_file(path)
 
 
+def read_about(path: Path) -> dict:
+    """What was written beside the tensors of one .safetensors file."""
+    with _reading(path), safetensors.safe_open(path, "np") as file:
+        return json.loads((file.metadata() or {}).get("about", "{}"))
+
+
 def read_tensors_as_arrays(path: Path) -> dict[str, np.ndarray]:
     """The same without torch; no bfloat16."""
     with _reading(path):
@@ -119,12 +125,14 @@ def write_json(path: Path, obj: Mapping | list) -> None:
     write_text(path, json.dumps(obj, indent=2, allow_nan=False, default=lambda value: value.tolist()) + "\n")
 
 
-def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], about: Mapping | None = None) -> None:
+    """about: what `read_about` gives back."""
     import safetensors.torch
 
+    metadata = None if about is None else {"about": json.dumps(about)}
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with replacing(path) as file:
-        file.write(safetensors.torch.save(plain))
+        file.write(safetensors.torch.save(plain, metadata))
 
 
 def write_array(path: Path, array: np.ndarray) -> None:

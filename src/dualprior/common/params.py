@@ -129,7 +129,7 @@ class Chains(Section):
     zetas: Annotated[tuple[ClosedShare | None, ...], Field(min_length=1)]  # None: DDPM's own noise
     data_weights: Annotated[tuple[Positive, ...], Field(min_length=1)]
     mean_of: Annotated[Whole, Field(ge=2)]  # chains of `ddpm_mean`
-    mean_zetas: Annotated[tuple[ClosedShare | None, ...], Field(min_length=1)]  # tried for it
+    mean_zeta: ClosedShare  # all fresh noise: the mean of several wants chains that differ
     full_calls: Annotated[Whole, Field(ge=2)]  # of `ddpm_1000`
     full_zeta: ClosedShare  # its zeta: above 0.3 or so hundreds of calls diverge (report, Stability)
     full_images: Count  # the first so many test images only
@@ -158,7 +158,6 @@ class GainTuning(Section):
     patience: Count
     lr: Positive
     alpha: Positive
-    split_alpha: Positive
 
 
 class RED(Section):
@@ -166,7 +165,6 @@ class RED(Section):
 
     beta: NonNegative
     refresh: Count
-    level_scale: Positive
     steps: Annotated[Whole, Field(ge=2)]
 
 

@@ -54,11 +54,17 @@ def observe(tensors: Mapping[str, Tensor], task: Task, names: list[str], device:
     return Measurement(kind.build(settings, size, on_device), y, task.sigma_y, names, size)
 
 
-def read_measurement(folder: Path, task: Task, split: str, device: torch.device) -> Measurement:
+def write_measurement(folder: Path, tensors: Mapping[str, Tensor], names: Mapping[str, list[str]], task: Task) -> None:
+    """tensors: of both splits, "val_y", "test_y" and the random parts; names: image ids of each split."""
+    io.write_tensors(folder / "y.safetensors", tensors)
+    io.write_json(folder / "images.json", {"task": task.plain, **names})
+
+
+def read_measurement(folder: Path, split: str, device: torch.device) -> Measurement:
     """One split, "val" or "test", of what stage degrade wrote for a task."""
-    tensors, names = io.read_tensors(folder / "y.safetensors"), io.read_json(folder / "images.json")[split]
+    tensors, about = io.read_tensors(folder / "y.safetensors"), io.read_json(folder / "images.json")
     own = {name.removeprefix(f"{split}_"): tensor for name, tensor in tensors.items() if name.startswith(f"{split}_")}
-    return observe(own, task, names, device)
+    return observe(own, Task.model_construct(**about["task"]), about[split], device)
 
 
 def estimate_level(y: Tensor) -> Tensor:

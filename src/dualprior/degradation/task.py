@@ -28,6 +28,11 @@ class Task(Section):
             raise ValueError("denoising with noise 0 has nothing to restore; give a noise above 0")
         return self
 
+    @property
+    def plain(self) -> dict:
+        """Operator, noise and the operator's settings."""
+        return {"operator": self.operator, "noise": self.noise, **(self.model_extra or {})}
+
     def needs_noise(self) -> bool:
         """Whether a denoising task without Gaussian noise has nothing to restore."""
         return True

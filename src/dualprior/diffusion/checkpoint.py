@@ -1,4 +1,4 @@
-"""The trained diffusion model on disk: weights as safetensors, everything needed to rebuild it as JSON."""
+"""The trained diffusion model on disk: one safetensors file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +25,7 @@ def build(network: dict, prediction: str, precision: str, device: torch.device) 
 
 
 def save(folder: Path, denoiser: Denoiser, network: dict, precision: str, kind: str, timesteps: int) -> None:
-    """Write ddpm.safetensors and ddpm.json into the folder."""
-    io.write_tensors(folder / "ddpm.safetensors", denoiser.network.state_dict())
+    """Write ddpm.safetensors into the folder: the weights, and all that rebuilds the network as its metadata."""
     description = {
         "network": network,
         "prediction": denoiser.prediction,
@@ -34,12 +33,12 @@ def save(folder: Path, denoiser: Denoiser, network: dict, precision: str, kind: 
         "arithmetic": str(denoiser.autocast or torch.float32).removeprefix("torch."),  # what training really used
         "schedule": {"kind": kind, "timesteps": timesteps},
     }
-    io.write_json(folder / "ddpm.json", description)
+    io.write_tensors(folder / "ddpm.safetensors", denoiser.network.state_dict(), description)
 
 
 def load(folder: Path, device: torch.device) -> TrainedModel:
     """Raises UserError if training has not run."""
-    description = io.read_json(folder / "ddpm.json")
+    description = io.read_about(folder / "ddpm.safetensors")
     denoiser = build(description["network"], description["prediction"], description["precision"], device)
     denoiser.network.load_state_dict(io.read_tensors(folder / "ddpm.safetensors"))
     return TrainedModel(denoiser.eval().requires_grad_(False), schedule.noise_levels(**description["schedule"]))

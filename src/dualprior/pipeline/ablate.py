@@ -12,11 +12,10 @@ import pandas as pd
 import torch
 
 from dualprior.common import device, io
-from dualprior.common.params import Ablate, Restore
+from dualprior.common.params import Ablate
 from dualprior.common.progress import track
 from dualprior.data.pixels import to_unit
 from dualprior.data.validation import overall_rmse
-from dualprior.degradation.task import Task
 from dualprior.diffusion import checkpoint
 from dualprior.restoration import diffusion_methods as diffusion
 from dualprior.restoration.dip_methods import dip_at, dip_stopped
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
-PARAMS = ("ablate", "restore", "tasks")
+PARAMS = ("ablate", "restore.seed")
 
 
 class Row(NamedTuple):
@@ -41,14 +40,13 @@ class Row(NamedTuple):
 @torch.no_grad()
 def run(config: Config, paths: Paths) -> None:
     settings: Ablate = config.ablate
-    restore: Restore = config.restore
-    tasks: dict[str, Task] = config.tasks
+    seed: int = config.entry("restore", "seed")
     where = device.pick()
     model = checkpoint.load(paths.default.models, where)
     clean_val = to_unit(io.read_array(paths.split("val"))).to(where)
     images, rows = {}, []
     for name in track(settings.tasks, "ablate"):
-        val, test = read_problems(paths.measurements(name), paths.dip(name), tasks[name], restore.seed, model, clean_val, where)
+        val, test = read_problems(paths.measurements(name), paths.dip(name), seed, model, clean_val, where)
         choices = io.read_json(paths.restored(name) / "methods.json")["choices"]
         for row in varied(val, test, clean_val, settings, choices):
             images[str(len(rows))] = row.restoration.x.float()

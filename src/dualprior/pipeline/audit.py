@@ -14,7 +14,6 @@ from dualprior.common.params import Audit
 from dualprior.common.progress import track
 from dualprior.data.pixels import to_unit
 from dualprior.data.validation import overall_rmse
-from dualprior.degradation.task import Task
 from dualprior.diffusion import checkpoint
 from dualprior.restoration.dip_methods import dip_stopped
 from dualprior.restoration.leaky_protocols import PROTOCOLS, Given
@@ -24,20 +23,19 @@ if TYPE_CHECKING:
     from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
-PARAMS = ("audit", "restore.seed", "tasks")
+PARAMS = ("audit", "restore.seed")
 
 
 @torch.no_grad()
 def run(config: Config, paths: Paths) -> None:
     settings: Audit = config.audit
     seed: int = config.entry("restore", "seed")
-    tasks: dict[str, Task] = config.tasks
     where = device.pick()
     model = checkpoint.load(paths.models, where)
     clean = to_unit(io.read_array(paths.split("val"))).to(where)
     images = {}
     for name, protocol in track([(task, protocol) for task in settings.tasks for protocol in PROTOCOLS], "audit"):
-        val, _ = read_problems(paths.measurements(name), paths.dip(name), tasks[name], seed, model, clean, where)
+        val, _ = read_problems(paths.measurements(name), paths.dip(name), seed, model, clean, where)
         stopped = dip_stopped(val, {})
         given = Given(val, with_error(stopped, overall_rmse(stopped.x, clean)), clean, settings)
         images[f"{name}/stopped"] = stopped.x

@@ -63,9 +63,6 @@ class Config:
         self._note(section if section in self._sections else f"{section}.{name}")
         return entries[name]
 
-    def task(self, name: str) -> Task:
-        return self.entry("tasks", name)
-
     def unread(self) -> list[str]:
         """Declared sections that nothing has read: a change there would rerun the stage for nothing."""
         return sorted(self._sections - self._read)

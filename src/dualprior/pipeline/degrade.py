@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dualprior.common import io
 from dualprior.common.params import Degrade
 from dualprior.data.pixels import to_unit
-from dualprior.degradation.measurement import estimate_level, measure
+from dualprior.degradation.measurement import estimate_level, measure, write_measurement
 from dualprior.degradation.task import Task
 
 if TYPE_CHECKING:
@@ -32,8 +32,7 @@ def run(config: Config, paths: Paths) -> None:
             measured = measure(x, task, settings.seed, key, names[split])
             tensors |= {f"{split}_{name}": tensor for name, tensor in measured.items()}
             _compare_levels(key, split, task, measured["y"])
-        io.write_tensors(paths.measurements(key) / "y.safetensors", tensors)
-        io.write_json(paths.measurements(key) / "images.json", names)
+        write_measurement(paths.measurements(key), tensors, names, task)
         log.info("%s: %d validation and %d test images", key, len(names["val"]), len(names["test"]))
 
 

@@ -103,7 +103,7 @@ def summary(rows: pd.DataFrame, roles: comparisons.Roles, tasks: list[str]) -> d
 
 
 def judge_ablation(paths: Paths, clean: np.ndarray, names: list[str]) -> dict[str, pd.DataFrame]:
-    """{hyperparameter: task, value, series, used, image, psnr}; also written as metrics/ablation_*.csv, means only."""
+    """{hyperparameter: task, value, series, used, image, psnr}; also written as metrics/ablation.csv, means only."""
     images = io.read_tensors_as_arrays(paths.folder("ablation") / "images.safetensors")
     about = io.read_table(paths.folder("ablation") / "rows.csv")
     judged = []
@@ -113,9 +113,8 @@ def judge_ablation(paths: Paths, clean: np.ndarray, names: list[str]) -> dict[st
         columns = {"task": row.task, "value": row.value, "series": row.series, "used": row.used, "hyperparameter": row.hyperparameter}
         judged.append(pd.DataFrame({"image": names[: len(x)], "psnr": psnr, **columns}))
     swept = dict(list(pd.concat(judged).groupby("hyperparameter", sort=False)))
-    for name, mine in swept.items():
-        means = mine.groupby(["task", "series", "value", "used"], sort=False)["psnr"].mean().round(3).reset_index()
-        io.write_table(paths.metrics(f"ablation_{name}.csv"), means)
+    keys = ["hyperparameter", "task", "series", "value", "used"]
+    io.write_table(paths.metrics("ablation.csv"), pd.concat(judged).groupby(keys, sort=False)["psnr"].mean().round(3).reset_index())
     return swept
 
 

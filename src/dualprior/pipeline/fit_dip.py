@@ -25,7 +25,6 @@ from dualprior.data.pixels import to_unit
 from dualprior.data.validation import mean_psnr
 from dualprior.degradation.data_consistency import project_on_exact_data
 from dualprior.degradation.measurement import Measurement, read_measurement
-from dualprior.degradation.task import Task
 from dualprior.dip import fit as dip
 from dualprior.dip import paired_fits
 from dualprior.dip.early_stopping import StopState
@@ -35,18 +34,17 @@ if TYPE_CHECKING:
     from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
-PARAMS = ("dip", "tasks.{key}")
+PARAMS = ("dip",)
 log = logging.getLogger(__name__)
 
 
 def run(config: Config, paths: Paths, key: str) -> None:
     """key: the task."""
     settings: DIP = config.dip
-    task: Task = config.task(key)
     where = device.pick()
     clean_val = to_unit(io.read_array(paths.split("val"))).to(where)
     steps = dip.snapshot_steps(settings.steps, settings.snapshots)
-    val, test = (read_measurement(paths.measurements(key), task, split, where) for split in ("val", "test"))
+    val, test = (read_measurement(paths.measurements(key), split, where) for split in ("val", "test"))
     pace = device.Pace(trial_step(val, settings), f"fits of {key}")
     tried = {name: fit_measurement(val, settings, network, steps, pace, f"{key}, {name}") for name, network in settings.networks.items()}
     scores = {name: round(mean_psnr(result.stopped, clean_val), 3) for name, result in tried.items()}

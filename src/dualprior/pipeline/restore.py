@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from dualprior.common import device, io
 from dualprior.common.params import Restore, Section
 from dualprior.data.pixels import to_unit
-from dualprior.degradation.task import Task
 from dualprior.diffusion import checkpoint
 from dualprior.restoration.problem import Restoration, read_problems
 from dualprior.restoration.selection import restore_all
@@ -21,17 +20,16 @@ if TYPE_CHECKING:
     from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
-PARAMS = ("restore", "tasks.{key}")
+PARAMS = ("restore",)
 
 
 def run(config: Config, paths: Paths, key: str) -> None:
     """key: the task."""
     settings: Restore = config.restore
-    task: Task = config.task(key)
     where = device.pick()
     clean_val = to_unit(io.read_array(paths.split("val"))).to(where)
     model = checkpoint.load(paths.default.models, where)
-    val, test = read_problems(paths.measurements(key), paths.dip(key), task, settings.seed, model, clean_val, where)
+    val, test = read_problems(paths.measurements(key), paths.dip(key), settings.seed, model, clean_val, where)
     write(paths.restored(key), settings.seed, restore_all(val, test, clean_val, settings, key))
 
 

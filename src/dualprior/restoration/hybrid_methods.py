@@ -49,7 +49,7 @@ def tuned_denoiser(problem: Problem, settings: GainTuning) -> Restoration:
     estimate for the mean of the two parts' own images, which is a little larger.
     """
     measured = problem.measured
-    count, alpha = len(measured.y), settings.split_alpha
+    count, alpha = len(measured.y), settings.alpha
     noise = ImageNoise(problem.seed, "adapt", paired_fits.paired_names(measured.names))
     risk = recorrupted_split(measured.op, measured.y, measured.sigma_y, alpha, problem.noise("adapt-split"))
     level = measured.sigma_y * (1 + alpha**2) ** 0.5
@@ -101,7 +101,7 @@ def _red_fit(problem: Problem, settings: RED) -> tuple[dict[int, tuple[Tensor, i
         if average is None:
             return output.new_zeros(len(output))
         if target is None or step % settings.refresh == 0:
-            level = settings.level_scale * expected_error(problem, step)
+            level = expected_error(problem, step)
             with torch.no_grad():
                 target, calls = problem.denoise(average, max(level, SMALLEST_START)), calls + 1
         return settings.beta * (output - target).square().mean((1, 2, 3))

@@ -14,7 +14,6 @@ from dualprior.common import io
 from dualprior.common.seeding import ImageNoise
 from dualprior.data.validation import overall_rmse
 from dualprior.degradation.measurement import Measurement, read_measurement
-from dualprior.degradation.task import Task
 from dualprior.diffusion.checkpoint import TrainedModel
 from dualprior.diffusion.denoiser import Denoiser
 from dualprior.diffusion.samplers import Denoise
@@ -130,13 +129,13 @@ def read_fits(folder: Path, split: str, device: torch.device) -> DIPFits:
 
 
 def read_problems(
-    measurements: Path, fits: Path, task: Task, seed: int, model: TrainedModel, clean_val: Tensor, device: torch.device
+    measurements: Path, fits: Path, seed: int, model: TrainedModel, clean_val: Tensor, device: torch.device
 ) -> tuple[Problem, Problem]:
     """(validation, test) of one task; clean_val: [n, C, H, W], from which the fits' expected errors come."""
     dips = {split: read_fits(fits, split, device) for split in ("val", "test")}
     expected = [float(overall_rmse(x, clean_val)) for x in dips["val"].snapshots]
     val, test = (
-        Problem(read_measurement(measurements, task, split, device), model.denoise, model.levels, dips[split], seed, expected)
+        Problem(read_measurement(measurements, split, device), model.denoise, model.levels, dips[split], seed, expected)
         for split in ("val", "test")
     )
     return val, test

@@ -69,7 +69,7 @@ def _chain(problem: Problem, s: Restore, past: Mapping) -> Rounds:
 
 def _mean_of_chains(problem: Problem, s: Restore, past: Mapping) -> Rounds:
     fixed = {"calls": [s.ddpm.calls[0]], "data_weight": [past[CHAIN].setting["data_weight"]], "samples": [s.ddpm.mean_of]}
-    return [{"zeta": list(s.ddpm.mean_zetas), **fixed}]
+    return [{"zeta": [s.ddpm.mean_zeta], **fixed}]
 
 
 def _full_chain(problem: Problem, s: Restore, past: Mapping) -> Rounds:
@@ -128,8 +128,12 @@ def methods_for(op: Operator, noisy: bool) -> dict[str, Method]:
 
 
 def parts_of(blend: Method, methods: Mapping[str, Method]) -> list[str]:
-    """What a blend may take: all that ran on every image, no other blend, and of that what it asks for."""
-    return [name for name, part in methods.items() if not part.few and part.blends is None and blend.blends(part)]
+    """What a blend may take: methods of the two priors that ran on every image, no other blend, and of these what it asks for.
+
+    No baseline: what a blend gains is to be due to the two priors.
+    """
+    priors = [name for name, part in methods.items() if part.family != "baseline" and part.blends is None and not part.few]
+    return [name for name in priors if blend.blends(methods[name])]
 
 
 def learn(blend: Method, methods: Mapping[str, Method], past: Mapping[str, Restoration], clean: Tensor) -> dict:
