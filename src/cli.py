@@ -56,9 +56,9 @@ def run(
 @app.command()
 def profile(name: Annotated[str, typer.Argument(metavar="NAME", help="A file of profiles/, without .yaml.")]) -> None:
     """Lay profiles/NAME.yaml over params.yaml and print what changes; `git restore params.yaml` undoes it."""
-    from dualprior.pipeline import profiles
+    from dualprior.pipeline.config import apply_profile
 
-    print("\n".join(profiles.apply(ROOT, name)) or f"params.yaml already agrees with profile {name}")
+    print("\n".join(apply_profile(ROOT, name)) or f"params.yaml already agrees with profile {name}")
 
 
 @app.command()

@@ -8,18 +8,20 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import torch
 from torch import Tensor
 
 from dualprior.common import io
+from dualprior.common.errors import UserError
 from dualprior.common.seeding import generator
 from dualprior.data.pixels import to_unit
 from dualprior.degradation.measurement import measure, write_measurement
-from studies.stopping import noises
-from studies.stopping.crops import chosen
 from studies.stopping.params import Images, Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
@@ -49,6 +51,48 @@ def _measured(x: Tensor, problem: Problem, seed: int, key: str, names: list[str]
         return measure(x, problem, seed, key, names)
     rngs = [generator(seed, "degrade", key, name, "noise") for name in names]
     if problem.kind == "poisson":
-        return {"y": noises.poisson(x, problem.peak, rngs)}
+        return {"y": poisson(x, problem.peak, rngs)}
     strikes: list[torch.Generator] = [generator(seed, "degrade", key, name, "impulses") for name in names]
-    return {"y": noises.impulses(noises.gaussian(x, problem.noise, rngs), problem.share, strikes)}
+    return {"y": impulses(gaussian(x, problem.noise, rngs), problem.share, strikes)}
+
+
+def chosen(manifest: pd.DataFrame, split: str, images: Images) -> pd.DataFrame:
+    """One row a measurement: index of its crop in the split's array, image, seed, name ("image~seed").
+
+    The first crops of the split (which alternate between photographs and scales), test crops once for every seed,
+    validation crops once.
+    """
+    rows = manifest[manifest["split"] == split].sort_values("index").head(images.test if split == "test" else images.val)
+    seeds = range(images.seeds if split == "test" else 1)
+    every = pd.concat([rows[["index", "image"]].assign(seed=seed) for seed in seeds], ignore_index=True)
+    return every.assign(name=every["image"] + "~" + every["seed"].astype(str))
+
+
+# --- noise: images in [-1, 1], drawn per image; levels in the field's units ---
+
+
+def gaussian(x: Tensor, level: float, rngs: Sequence[torch.Generator]) -> Tensor:
+    """x + n, n ~ N(0, (2 level / 255)^2), not clipped. level: grey levels of 255, >= 0. x: [n, C, H, W]."""
+    if not 0 <= level <= 255:
+        raise UserError(f"Gaussian noise of level {level:g} is outside 0 to 255; give grey levels")
+    return x + 2 * level / 255 * torch.stack([torch.randn(image.shape, generator=rng) for image, rng in zip(x, rngs, strict=True)])
+
+
+def poisson(x: Tensor, peak: float, rngs: Sequence[torch.Generator]) -> Tensor:
+    """Photon counts over the peak: u = (x + 1) / 2, k ~ Poisson(peak u), back to [-1, 1] by 2 k / peak - 1.
+
+    Variance 4 u / peak in [-1, 1] units. peak: photons at white, > 0.
+    """
+    if not peak > 0:
+        raise UserError(f"Poisson noise of peak {peak:g} has no photons; give a peak above 0")
+    rates = peak * (x.clamp(-1, 1) + 1) / 2
+    counts = torch.stack([torch.poisson(rate, generator=rng) for rate, rng in zip(rates, rngs, strict=True)])
+    return 2 * counts / peak - 1
+
+
+def impulses(x: Tensor, share: float, rngs: Sequence[torch.Generator]) -> Tensor:
+    """Salt and pepper: every value is with probability `share` replaced by -1 or 1, half and half. 0 <= share < 1."""
+    if not 0 <= share < 1:
+        raise UserError(f"impulses on a share of {share:g} of the values leave no picture; give at least 0 and less than 1")
+    draws = torch.stack([torch.rand(image.shape, generator=rng) for image, rng in zip(x, rngs, strict=True)])
+    return torch.where(draws < share, torch.where(draws < share / 2, -1.0, 1.0).to(x), x)

@@ -1,12 +1,15 @@
 """The split of every kind of problem, drawn again and again the same: by the stage that fits and by the one that stops."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from dualprior.common.errors import UserError
 from dualprior.common.seeding import ImageNoise, generator
 from dualprior.degradation.measurement import Measurement, estimate_level
-from dualprior.dip.risk import MeasurementSplit, RiskEstimate, half_difference, mean_square, recorrupted_split
-from studies.stopping.other_splits import held_out_split, impulse_split, thinned_split
+from dualprior.degradation.operators import Operator
+from dualprior.dip.risk import MeasurementSplit, RiskEstimate, half_difference, mean_risk, mean_square, recorrupted_split
 from studies.stopping.params import Fit, Fitting, Problem
 
 BELIEFS = {"known": 1.0, "low": 0.8, "high": 1.2}
@@ -53,3 +56,103 @@ def diffusion_noise(measured: Measurement, levels: int, seed: int) -> Tensor:
     noise = ImageNoise(seed, "diffusion-judge", measured.names)
     blank = torch.empty(len(measured.names), measured.y.shape[1], *measured.size, device=measured.y.device)
     return torch.stack([noise(blank) for _ in range(levels)])
+
+
+# --- held-out values: any noise that is independent from value to value ---------------------------------------
+
+
+class HeldOutRisk:
+    """Running error of a fit to some of the measured values, estimated from values held out: their mean squared residual,
+    less the noise's variance."""
+
+    def __init__(self, op: Operator, y: Tensor, held_out: Tensor, sigma_y: float):
+        self._op, self._y, self._noise = op, y, sigma_y**2
+        self._held_out = held_out.to(y).expand_as(y)
+        self._count = self._held_out.sum((1, 2, 3))
+
+    def __call__(self, image: Tensor) -> Tensor:
+        residual = self._held_out * (self._op.A(image) - self._y).square()
+        return residual.sum((1, 2, 3)) / self._count - self._noise
+
+
+def held_out_split(op: Operator, y: Tensor, sigma_y: float, share: float, noise: ImageNoise) -> RiskEstimate:
+    """Two disjoint random sets of the measured pixels, each a `share`, held out of one fit and kept to estimate its error.
+
+    The score is the mean of the two residuals on held-out pixels: the error that each fit makes where it sees nothing.
+    Raises UserError for an image with fewer than four measured pixels.
+    """
+    known = torch.ones_like(y[:, :1]) if op.measured is None else op.measured.to(y)
+    first, second = _two_sets(known, share, noise)
+    splits = tuple(MeasurementSplit(y, known - held, HeldOutRisk(op, y, held, sigma_y)) for held in (first, second))
+    return RiskEstimate(splits, lambda fits: mean_risk(splits, fits), unbiased=False)
+
+
+def _two_sets(known: Tensor, share: float, noise: ImageNoise) -> tuple[Tensor, Tensor]:
+    """Two disjoint sets of the values known, [n, c, h, w] of ones and zeros; each leaves at least half to the fit."""
+    counts = known.sum((1, 2, 3))
+    if (counts < 4).any():
+        raise UserError(f"an image with {int(counts.min())} known pixels has none to hold out; raise the task's keep in params.yaml")
+    score = noise(known) + torch.where(known > 0, 0.0, torch.inf)  # the lowest scores among the known are held out
+    quota = (share * counts).round().clamp(min=1).minimum((counts / 2).floor()).view(-1, 1, 1, 1)
+    rank = score.flatten(1).argsort(dim=1).argsort(dim=1).view_as(known)
+    return (rank < quota).to(known), ((rank >= quota) & (rank < 2 * quota)).to(known)
+
+
+# --- other noises ---------------------------------------------------------------------------------------------
+
+
+def _of_the_mean(first: MeasurementSplit, second: MeasurementSplit) -> RiskEstimate:
+    """The estimate of two splits whose risks are of the whole image."""
+    splits = (first, second)
+    return RiskEstimate(splits, lambda fits: mean_risk(splits, fits) - mean_square(half_difference(fits)), unbiased=True)
+
+
+def thinned_split(y: Tensor, peak: float, share: float, rngs: Sequence[torch.Generator]) -> RiskEstimate:
+    """Poisson counts k = peak (y + 1) / 2 thinned: two disjoint shares of the photons, each held out of one fit.
+
+    Thinned Poisson counts are independent Poisson counts, so the error on the held-out photons, rescaled, is unbiased
+    as the recorrupted one is (binomial thinning; Batson & Royer 2019, J-invariance, with a split of every pixel). The
+    variance of the held-out measurement, 4 k_out / (share peak)^2, is estimated from itself, without bias.
+    Raises UserError for a share that leaves a fit without photons, or a y that holds no counts.
+    """
+    if not 0 < share < 0.5:
+        raise UserError(f"a share of {share:g} of the photons cannot be held out of each of two fits; give more than 0 and less than 0.5")
+    counts = peak * (y + 1) / 2
+    if not (peak > 0 and (counts - counts.round()).abs().max() <= 1e-2 and counts.min() >= -1e-2):  # nor with NaN
+        raise UserError(f"this measurement is not made of whole photons at a peak of {peak:g}; give the peak it was made with")
+    counts = counts.round()
+    splits, left = [], counts
+    for chance in (share, share / (1 - share)):
+        p = torch.full_like(left[0], chance)
+        out = torch.stack([torch.binomial(k.cpu(), p.cpu(), generator=rng) for k, rng in zip(left, rngs, strict=True)]).to(y)
+        left = left - out
+        fitted = 2 * (counts - out) / ((1 - share) * peak) - 1
+        held = 2 * out / (share * peak) - 1
+        noise = (4 * out / (share * peak) ** 2).mean((1, 2, 3))
+        splits.append(MeasurementSplit(fitted, None, lambda image, held=held, noise=noise: mean_square(image - held) - noise))
+    return _of_the_mean(*splits)
+
+
+def impulse_split(y: Tensor, sigma_y: float, alpha: float, share: float, noise: ImageNoise) -> RiskEstimate:
+    """Salt and pepper over Gaussian noise: values at either end, exactly -1 or 1, are taken for lost.
+
+    Each fit is to the recorrupted split at the values that are not lost, less a held-out share of them. At fitted values the
+    recorrupted risk gives the error, at held-out ones their residual, and the lost ones, struck at random like the held-out,
+    have the held-out ones' mean error.
+    """
+    known = (y.abs() != 1).to(y)
+    sets = _two_sets(known, share, noise)
+    omega = sigma_y * noise(y)
+    splits = []
+    for held, a in zip(sets, (alpha, -alpha), strict=True):
+        keep = known - held
+        y2, drawn = y - omega / a, omega.square() / a**2
+        lost_and_held = (1 - keep).sum((1, 2, 3)) / held.sum((1, 2, 3))
+
+        def risk(image: Tensor, keep=keep, held=held, y2=y2, drawn=drawn, weight=lost_and_held) -> Tensor:
+            fitted = (keep * ((image - y2).square() - sigma_y**2 - drawn)).sum((1, 2, 3))
+            unseen = (held * ((image - y).square() - sigma_y**2)).sum((1, 2, 3))
+            return (fitted + weight * unseen) / y[0].numel()
+
+        splits.append(MeasurementSplit(y + a * omega, keep, risk))
+    return _of_the_mean(*splits)

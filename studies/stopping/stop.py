@@ -77,9 +77,7 @@ def run(config: Config, paths: Paths) -> None:
 def _step_seconds(measured: Measurement, network: DIPNetwork, fitting: Fitting) -> float:
     """Seconds of one step of one fit, on this machine and now, so that a rule's seconds can be held against it."""
     recipe = dip.Recipe.of(fitting.model_dump(), network.model_dump())
-    steps = dip.fit_images(
-        recipe, measured.op, measured.y, measured.names, measured.size, TIMED_STEPS + 2, device=measured.y.device
-    )
+    steps = dip.fit_images(recipe, measured.op, measured.y, measured.names, measured.size, TIMED_STEPS + 2, device=measured.y.device)
     next(steps), next(steps)  # warm
     with Stopwatch(len(measured.y)) as watch:
         for _ in steps:

@@ -88,9 +88,7 @@ def test_a_missing_input_says_how_to_make_it(tmp_path, monkeypatch):
         io.read_json(Paths(Path()).dip("sr4") / "fits.json")
 
 
-@pytest.mark.parametrize(
-    "read", [io.read_json, io.read_tensors, io.read_tensors_as_arrays, io.read_array, io.read_arrays]
-)
+@pytest.mark.parametrize("read", [io.read_json, io.read_tensors, io.read_tensors_as_arrays, io.read_array, io.read_arrays])
 def test_a_damaged_input_is_one_line(tmp_path, read):
     file = tmp_path / "file"
     file.write_bytes(b"\x93not what it should be\n\n\xff")

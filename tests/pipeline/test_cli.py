@@ -19,7 +19,7 @@ from dualprior.common import io
 from dualprior.common.errors import UserError
 from dualprior.common.io import CheckpointFolder, read_json, write_json
 from dualprior.common.paths import Paths
-from dualprior.pipeline import profiles
+from dualprior.pipeline.config import apply_profile, profile_names
 
 
 @pytest.fixture(autouse=True)
@@ -286,10 +286,10 @@ def test_a_wrong_profile_is_refused_and_changes_nothing(little, overlay, message
     (little / "profiles/mine.yaml").write_text(overlay)
     before = (little / "params.yaml").read_text()
     with pytest.raises(UserError, match=re.escape(message)):
-        profiles.apply(Path(), "mine")
+        apply_profile(Path(), "mine")
     assert (little / "params.yaml").read_text() == before
 
 
-@pytest.mark.parametrize("name", profiles.names(PROJECT))
+@pytest.mark.parametrize("name", profile_names(PROJECT))
 def test_every_profile_fits_the_parameters(little, name):
-    assert profiles.apply(Path(), name)
+    assert apply_profile(Path(), name)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from workspace import Outcome, Workspace, new_workspace
 
-from dualprior.pipeline import profiles
+from dualprior.pipeline.config import apply_profile
 
 pytestmark = pytest.mark.pipeline
 WEIGHTS = "models/ddpm.safetensors"
@@ -53,7 +53,7 @@ def story(tmp_path_factory) -> Story:
 
 def workspace(folder: Path) -> Workspace:
     made = new_workspace(folder)
-    profiles.apply(made.root, "smoke")
+    apply_profile(made.root, "smoke")
     made.edit("params.yaml", "    steps: 20", "    steps: 60")  # long enough to be interrupted twice
     (made.root / "data").mkdir(exist_ok=True)
     rng = np.random.default_rng(0)

@@ -8,7 +8,7 @@ import torch
 
 from dualprior.common.errors import UserError
 from dualprior.common.seeding import generator
-from studies.stopping import noises
+from studies.stopping import degrade
 
 
 def rngs(count, name="noise"):
@@ -21,7 +21,7 @@ def flat(value, side=200):
 
 @pytest.mark.parametrize("level", [0, 15, 50])
 def test_gaussian_noise_is_measured_in_grey_levels(level):
-    y = noises.gaussian(flat(0.2), level, rngs(1))
+    y = degrade.gaussian(flat(0.2), level, rngs(1))
     assert y.std().item() == pytest.approx(2 * level / 255, rel=0.01, abs=1e-6)
     assert y.mean().item() == pytest.approx(0.2, abs=0.005)
 
@@ -29,7 +29,7 @@ def test_gaussian_noise_is_measured_in_grey_levels(level):
 @pytest.mark.parametrize("value", [-1.0, -0.5, 0.0, 1.0])
 @pytest.mark.parametrize("peak", [4.0, 60.0])
 def test_poisson_noise_keeps_the_mean_and_its_variance_grows_with_brightness(value, peak):
-    y = noises.poisson(flat(value), peak, rngs(1))
+    y = degrade.poisson(flat(value), peak, rngs(1))
     variance = 4 * ((value + 1) / 2) / peak
     assert y.mean().item() == pytest.approx(value, abs=6 * math.sqrt(variance / y.numel()) + 1e-6)
     assert y.var().item() == pytest.approx(variance, rel=0.03, abs=1e-9)
@@ -38,13 +38,13 @@ def test_poisson_noise_keeps_the_mean_and_its_variance_grows_with_brightness(val
 
 
 def test_impulses_hit_their_share_half_black_half_white():
-    y = noises.impulses(flat(0.2), 0.1, rngs(1))
+    y = degrade.impulses(flat(0.2), 0.1, rngs(1))
     for value in (-1.0, 1.0):
         assert (y == value).float().mean().item() == pytest.approx(0.05, abs=0.003)
     assert set(y.unique().tolist()) == {-1.0, 1.0, flat(0.2)[0, 0, 0, 0].item()}
 
 
-@pytest.mark.parametrize(("kind", "level"), [(noises.gaussian, 25), (noises.poisson, 30), (noises.impulses, 0.1)])
+@pytest.mark.parametrize(("kind", "level"), [(degrade.gaussian, 25), (degrade.poisson, 30), (degrade.impulses, 0.1)])
 def test_the_noise_of_an_image_is_its_own(kind, level):
     x = tiny.images(3)
     torch.testing.assert_close(kind(x, level, rngs(3))[:1], kind(x[:1], level, rngs(1)), rtol=0, atol=0)
@@ -56,41 +56,12 @@ def test_the_noise_of_an_image_is_its_own(kind, level):
 @pytest.mark.parametrize(
     ("kind", "level", "message"),
     [
-        (noises.gaussian, -1, "level -1 is outside 0 to 255"),
-        (noises.poisson, 0, "peak 0 has no photons"),
-        (noises.impulses, 1.0, "share of 1 of the values leave no picture"),
-        (noises.impulses, -0.1, "share of -0.1"),
+        (degrade.gaussian, -1, "level -1 is outside 0 to 255"),
+        (degrade.poisson, 0, "peak 0 has no photons"),
+        (degrade.impulses, 1.0, "share of 1 of the values leave no picture"),
+        (degrade.impulses, -0.1, "share of -0.1"),
     ],
 )
 def test_a_level_that_makes_no_sense_is_refused(kind, level, message):
     with pytest.raises(UserError, match=message):
         kind(tiny.images(1), level, rngs(1))
-
-
-# --- the level of unknown noise ----------------------------------------------------------------------------
-
-
-def test_the_level_of_white_noise_is_estimated_image_by_image():
-    levels = torch.tensor([0.05, 0.1, 0.2, 0.4])
-    x = tiny.images(4, 64)
-    y = x + levels.view(-1, 1, 1, 1) * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(noises.estimate_level(y), levels, rtol=0.1, atol=0)
-
-
-def test_a_smooth_image_without_noise_has_almost_none():
-    assert noises.estimate_level(tiny.images(2, 64)).max() < 1e-3
-
-
-def test_the_level_estimated_does_not_depend_on_batch_mates():
-    y = noises.gaussian(tiny.images(3, 64), 25, rngs(3))
-    torch.testing.assert_close(noises.estimate_level(y[:1]), noises.estimate_level(y)[:1], rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("colour", [-1.0, 0.0, 0.3, 1.0])
-def test_an_image_of_one_colour_without_noise_has_level_0_and_no_warning(colour):
-    torch.testing.assert_close(noises.estimate_level(torch.full((2, 3, 64, 64), colour)), torch.zeros(2))
-
-
-def test_a_measurement_that_is_not_finite_has_no_level():
-    with pytest.raises(UserError, match="not finite"):
-        noises.estimate_level(torch.full((1, 3, 16, 16), torch.nan))

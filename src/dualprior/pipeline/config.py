@@ -1,14 +1,20 @@
-"""params.yaml, checked. A stage receives a `Config` that holds only the sections it declares; reading another one raises."""
+"""params.yaml, checked, and the profiles laid over it.
+
+A stage receives a `Config` that holds only the sections it declares; reading another one raises.
+"""
 
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
 from ruamel.yaml.error import YAMLError
 
 from dualprior.common.errors import UserError
+from dualprior.common.io import write_text
 from dualprior.common.params import DDPM, DIP, Ablate, Audit, Data, Degrade, Evaluate, Generate, Restore, Section
 from dualprior.degradation.task import Task
 
@@ -128,3 +134,50 @@ def load_params(root: Path, study: str | None = None) -> list[Section]:
 def load_config(root: Path, sections: tuple[str, ...], study: str | None = None) -> Config:
     """All parameters are checked; only `sections` (e.g. "dip", "tasks.sr4") can be read."""
     return Config(load_params(root, study), sections)
+
+
+def profile_names(root: Path) -> list[str]:
+    return sorted(path.stem for path in (root / "profiles").glob("*.yaml"))
+
+
+def apply_profile(root: Path, name: str) -> list[str]:
+    """Lay profiles/<name>.yaml over params.yaml, keeping its comments; returns one line for each changed value.
+
+    Raises UserError for an unknown profile, a key that params.yaml does not have, or a value it refuses; params.yaml is then
+    untouched.
+    """
+    if name not in profile_names(root):
+        raise UserError(f"profile '{name}' does not exist; choose one of {', '.join(profile_names(root))}")
+    overlay, source = read_yaml(root / f"profiles/{name}.yaml"), f"profiles/{name}.yaml"
+    read_yaml(root / "params.yaml")  # a broken file is reported there
+    yaml = YAML()
+    yaml.preserve_quotes, yaml.width = True, 120
+    yaml.representer.add_representer(type(None), lambda self, _: self.represent_scalar("tag:yaml.org,2002:null", "null"))
+    document = yaml.load(root / "params.yaml")
+    changes = _lay(document, overlay, source, "")
+    text = StringIO()
+    yaml.dump(document, text)
+    check_params(YAML(typ="safe").load(text.getvalue()), source)
+    if changes:
+        write_text(root / "params.yaml", text.getvalue())
+    return changes
+
+
+def _lay(target: dict, overlay: dict, source: str, prefix: str) -> list[str]:
+    changes = []
+    for key, value in overlay.items():
+        name = f"{prefix}{key}"
+        if key not in target:
+            raise UserError(f"{source}: {name} is not a parameter; {prefix.rstrip('.') or 'params.yaml'} has {', '.join(target)}")
+        old = target[key]
+        if isinstance(old, dict):
+            if not isinstance(value, dict):
+                raise UserError(f"{source}: {name} = {value!r} replaces a whole section; give its entries one by one")
+            changes += _lay(old, value, source, f"{name}.")
+        elif old != value:
+            changes.append(f"{name}: {list(old) if isinstance(old, list) else old} -> {value}")
+            if isinstance(old, CommentedSeq) and isinstance(value, list):
+                old[:] = value  # in place, so that [a, b] stays on one line
+            else:
+                target[key] = value
+    return changes

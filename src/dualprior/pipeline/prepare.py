@@ -28,7 +28,6 @@ PARAMS = ("data",)
 log = logging.getLogger(__name__)
 
 
-
 def run(config: Config, paths: Paths) -> None:
     settings: Data = config.data
     found = photographs(settings, paths.root)

@@ -36,8 +36,6 @@ def run(config: Config, paths: Paths, key: str) -> None:
 def write(folder: Path, seed: int, restored: Mapping[str, Restoration]) -> None:
     """The restored test images, and what each cost, predicted and chose."""
     io.write_tensors(folder / "images.safetensors", {name: each.x.float() for name, each in restored.items()})
-    methods = {
-        name: vars(each.cost) | {"error": None if each.error is None else each.error.tolist()} for name, each in restored.items()
-    }
+    methods = {name: vars(each.cost) | {"error": None if each.error is None else each.error.tolist()} for name, each in restored.items()}
     choices = {name: {k: v for k, v in each.setting.items() if not isinstance(v, Section)} for name, each in restored.items()}
     io.write_json(folder / "methods.json", {"seed": seed, "methods": methods, "choices": choices})

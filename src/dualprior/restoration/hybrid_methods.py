@@ -20,9 +20,7 @@ from dualprior.restoration.diffusion_methods import SMALLEST_START, data_step, f
 from dualprior.restoration.problem import Problem, Restoration
 
 
-def guided(
-    problem: Problem, past: dict, start: str, calls: int, data_weight: float, gamma: float, samples: int
-) -> Restoration:
+def guided(problem: Problem, past: dict, start: str, calls: int, data_weight: float, gamma: float, samples: int) -> Restoration:
     """The mean of several chains from pure noise (zeta = 1), each drawn towards another restoration, the more the noisier the level."""
     return mean_of([guided_chain(problem, past[start], calls, data_weight, gamma, f"guided-{start}-{k}") for k in range(samples)])
 

@@ -107,9 +107,7 @@ REGISTRY: dict[str, Method] = {
     CHAIN: Method("diffusion", "DDPM, at most 100 calls", diffusion.chain, _chain),
     "ddpm_mean": Method("diffusion", "mean of DDPM chains", diffusion.mean_of_chains, _mean_of_chains),
     FULL_CHAIN: Method("diffusion", "DDPM, 1000 calls", diffusion.chain, _full_chain, few=True),
-    "restart_baseline": Method(
-        "diffusion", "restart, cheap start", diffusion.restarted, partial(_restart, ["interpolation", "one_step"])
-    ),
+    "restart_baseline": Method("diffusion", "restart, cheap start", diffusion.restarted, partial(_restart, ["interpolation", "one_step"])),
     STOPPED: Method("dip", "DIP, stopped", dip_methods.dip_stopped, fitted="random"),
     RESTART: Method("hybrid", "restart, DIP start", diffusion.restarted, partial(_restart, [STOPPED]), "random"),
     "guided_dip": Method("hybrid", "DDPM guided by the DIP", hybrid_methods.guided, _guided, "random"),

@@ -24,8 +24,8 @@ from tiny_splits import (
 from dualprior.common.errors import UserError
 from dualprior.degradation.operators import BlockAverage, GaussianBlur, Identity, Mask
 from dualprior.dip.risk import recorrupted_split
-from studies.stopping import noises
-from studies.stopping.other_splits import HeldOutRisk, held_out_split, impulse_split, thinned_split
+from studies.stopping import degrade
+from studies.stopping.splits import HeldOutRisk, held_out_split, impulse_split, thinned_split
 
 OPERATORS = {
     "mask": lambda count: Mask(tiny.mask(1, 0.4, SIDE).expand(count, -1, -1, -1)),
@@ -109,7 +109,7 @@ def test_an_image_with_too_few_known_pixels_is_refused(known):
 
 def photographed(draws=DRAWS):
     x = tiny.images(1, SIDE).expand(draws, -1, -1, -1)
-    return x, noises.poisson(x, PEAK, rngs(draws, "photons"))
+    return x, degrade.poisson(x, PEAK, rngs(draws, "photons"))
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.45])
@@ -177,7 +177,7 @@ def test_a_share_that_leaves_a_fit_or_a_risk_without_photons_is_refused(share):
 
 def struck(draws=DRAWS, share=0.3):
     x, y = repeated(draws)
-    return x, noises.impulses(y, share, rngs(draws, "impulses"))
+    return x, degrade.impulses(y, share, rngs(draws, "impulses"))
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0])
@@ -234,7 +234,7 @@ SPLITS = {
 
 @pytest.mark.parametrize("kind", SPLITS)
 def test_an_image_does_not_depend_on_its_batch_mates(kind):
-    y = noises.poisson(tiny.images(3), PEAK, rngs(3, "photons"))
+    y = degrade.poisson(tiny.images(3), PEAK, rngs(3, "photons"))
     whole, alone = SPLITS[kind](y), SPLITS[kind](y[:1])
     for part, own in zip(whole.splits, alone.splits, strict=True):
         torch.testing.assert_close(own.y, part.y[:1], rtol=0, atol=0)
@@ -250,7 +250,7 @@ def test_an_image_of_one_colour_has_a_finite_estimate(kind, colour):
 
 @pytest.mark.parametrize("kind", SPLITS)
 def test_the_parts_are_fitted_together_those_of_the_first_split_first(kind):
-    y = noises.poisson(tiny.images(3), PEAK, rngs(3, "photons"))
+    y = degrade.poisson(tiny.images(3), PEAK, rngs(3, "photons"))
     both = SPLITS[kind](y)
     first, second = both.splits
     torch.testing.assert_close(both.y, torch.cat([first.y, second.y]), rtol=0, atol=0)
