@@ -60,7 +60,7 @@ def findings(rows: pd.DataFrame, calibration: pd.DataFrame, interval: Interval) 
         "kept_over_oracle_of_two_fits_db": each({OURS: _paired(ours, two_fits, "peak")}, "difference"),
         "loss_by_noise_level_db": each(dict(list(levels.groupby("noise_level", sort=False))), "gap"),
         "annealing_gain_db": each({kind: _paired(mine, ours, "psnr") for kind, mine in annealed.items()}, "difference"),
-        "estimated_over_true_error": {"all": finding(told, "ratio; its unit is the fit", interval)},
+        "estimated_over_true_error": {"all": finding(told, "ratio; its unit is the fit", interval)} if len(told) else {},
     }  # fmt: skip
 
 

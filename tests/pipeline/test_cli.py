@@ -150,7 +150,7 @@ def test_no_parameters_at_all(cli, little):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("run fit_dip sr8", "data/measurements/sr8/"),
+        ("run fit_dip sr8", "is missing; run `dvc repro`"),
         ("run fit_dip", "fit_dip is run for one task or problem at a time; name it"),
         ("run degrade sr4", "degrade is run once, for all; leave out 'sr4'"),
         ("run cook", "stage 'cook' is not in dvc.yaml; it has prepare, degrade,"),

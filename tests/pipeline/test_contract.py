@@ -58,8 +58,8 @@ def test_parameters_declared_are_those_of_the_module(study, name):
 
 @pytest.mark.parametrize(("study", "name"), ALL)
 def test_every_module_that_a_stage_runs_lies_in_a_declared_dependency(study, name):
-    entry = entries(study)[name]
-    code = [dep for dep in entry["deps"] if dep.startswith(("src/", "studies/"))]
+    """Of its own, or of a stage upstream, which makes its inputs anew when that code changes."""
+    code = code_behind(study, name)
     assert all((PROJECT / dep).exists() for dep in code)
     for file in closure(module_name(study, name)):
         short = file.removeprefix("src/dualprior/")
@@ -70,6 +70,25 @@ def test_every_module_that_a_stage_runs_lies_in_a_declared_dependency(study, nam
         if file.startswith("src/dualprior/pipeline/") and study and not module_name(study, name).startswith("dualprior"):
             continue  # a study's own stage that borrows a function of a default stage
         assert any(file == dep or file.startswith(dep + "/") for dep in code), f"{name} runs {file}"
+
+
+def code_behind(study: str | None, name: str) -> set[str]:
+    """Code that reruns a stage: what it declares, and what the stages that make its inputs declare."""
+    made = {out: (pipeline, stage) for pipeline, stage in ALL for out in outs(entries(pipeline)[stage])}
+    found, waiting, seen = set(), [(study, name)], set()
+    while waiting:
+        here = waiting.pop()
+        if here in seen:
+            continue
+        seen.add(here)
+        for dep in names(entries(here[0])[here[1]]["deps"]):
+            if dep.startswith(("src/", "studies/")):
+                found.add(dep)
+            elif dep in made:
+                waiting.append(made[dep])
+            else:  # a folder of one item, or the folder of all of them
+                waiting += [maker for out, maker in made.items() if out.startswith(dep + "/") or dep.startswith(out + "/")]
+    return found
 
 
 def closure(module: str) -> set[str]:
