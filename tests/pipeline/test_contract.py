@@ -17,8 +17,8 @@ from dualprior.pipeline.config import load_params, read_yaml
 DEFAULT = None
 STUDIES = ["hybrid", "stopping", "theory"]
 PIPELINES = [DEFAULT, *STUDIES]
-FREE = {"common", "pipeline/config"}  # changes no result: how parameters are checked, files written, lines logged
-NEEDED = {"common/seeding.py", "common/device.py"}  # but these do
+FREE = {"common", "pipeline/config"}  # changes no result: how parameters are checked, files written, lines logged, threads counted
+NEEDED = {"common/seeding.py"}  # but this does
 
 
 def entries(study: str | None) -> dict[str, dict]:
