@@ -74,8 +74,8 @@ def hero(rows: pd.DataFrame, roles: Roles, interval: Interval) -> Figure:
             ax.plot([max(low, -RANGE_DB), max(high, -RANGE_DB)], [place + offset] * 2, color=colour, linewidth=1.8)
             ax.plot(at, place + offset, marker, color=colour, markersize=7, markeredgecolor="white")
             if value < -RANGE_DB:
-                text = {"textcoords": "offset points", "va": "center", "fontsize": 8, "color": colour}
-                ax.annotate(f"{value:.1f} dB", (at, place + offset), xytext=(7, 0), **text)
+                text = {"textcoords": "offset points", "va": "bottom", "fontsize": 8, "color": colour}
+                ax.annotate(f"{value:.1f} dB", (at, place + offset), xytext=(7, 2), **text)
     ax.axvline(0, color=INK, linewidth=0.9)
     ax.set_yticks(range(len(tasks)), tasks)
     ax.invert_yaxis()

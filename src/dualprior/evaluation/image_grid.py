@@ -67,7 +67,8 @@ def grid(
     ax = figure.add_axes((0, 0, 1, 1))
     top = 0.0
     for name, block in blocks.items():
-        ax.text(gap / 2, top + heads[name] * 0.7, name.strip(), fontsize=font + 2, color=INK, fontweight="bold")
+        if heads[name]:
+            ax.text(gap / 2, top + heads[name] * 0.7, name, fontsize=font + 2, color=INK, fontweight="bold")
         top += heads[name]
         for place, panel in enumerate(block):
             row, column = divmod(place, columns)
