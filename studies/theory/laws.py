@@ -84,7 +84,7 @@ def mean_law(laws: Laws, val: Problem, clean: Tensor) -> Iterator[tuple]:
 
 
 TITLES = {
-    "restart": "Gaussian data: a matched restart beats its start, least at s = e",
+    "restart": "Gaussian data: plain and matched restart",
     "network": "The trained network, starts with white error",
     "mean": "Mean of K chains",
 }
