@@ -68,9 +68,9 @@ def test_what_readme_tells_a_person_to_type_succeeds_in_a_clone_that_has_run_no_
     workspace.dvc("exp", "run", "-S", "evaluate.confidence=0.9")
     assert "evaluate.confidence" not in workspace.dvc("metrics", "diff", "main", "--targets", "metrics/summary.json").out
     (back,) = [line for line in typed if "dvc checkout" in line]
-    assert back == "git restore . && dvc checkout dvc.yaml"  # of studies that have not run there is nothing to check out
+    assert back == "git restore . && dvc checkout"
     workspace.run("git", "restore", ".")
-    workspace.dvc("checkout", "dvc.yaml")
+    workspace.dvc("checkout")
     assert workspace.run("git", "status", "--porcelain").out == ""
     assert workspace.repro() == []
     name = re.search(r"\[([a-z]+-[a-z]+)\]", workspace.dvc("exp", "show", "--no-pager").out + workspace.dvc("exp", "list").out)
