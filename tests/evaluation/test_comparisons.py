@@ -156,3 +156,4 @@ def test_a_headline_has_the_best_of_every_family(found):
     assert row["DIP"] == pytest.approx(28.0, abs=0.02)
     assert row["diffusion"] == pytest.approx(28.5, abs=0.02)
     assert row["hybrid"] == 29.0
+    assert row["seconds, diffusion / hybrid"].count("/") == 1

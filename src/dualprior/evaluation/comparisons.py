@@ -67,15 +67,18 @@ def findings(rows: pd.DataFrame, roles: Roles, interval: Interval) -> dict[str, 
 
 
 def headline(rows: pd.DataFrame, roles: Roles, found: Mapping[str, Mapping[str, Finding]]) -> pd.DataFrame:
-    """A row a task: mean PSNR of the best classical baseline, of each prior alone and of both blends, and what the hybrid gains."""
+    """A row a task: mean PSNR of the best baseline, of each prior alone and of both blends; what the hybrid gains; seconds an image."""
     table = []
     for task, mine in rows.groupby("task", sort=False):
-        means = by_image(mine).dropna(axis=1).mean()
+        psnr, seconds = by_image(mine).dropna(axis=1), by_image(mine, "seconds").mean()
+        means = psnr.mean()
         best = {name: means[[m for m in roles.of(name) if m in means]].max() for name in ("baseline", "dip", "diffusion")}
         gain = found["gain_over_better_parent_db"][task]
         row = {"task": task, "classical": best["baseline"], "DIP": best["dip"], "diffusion": best["diffusion"]}
         row |= {"blend, nothing fitted": means[roles.frozen], "hybrid": means[roles.hybrid]}
-        table.append(row | {"hybrid − better prior, dB": f"{gain['value']:+.2f} [{gain['lo']:+.2f}, {gain['hi']:+.2f}]"})
+        row |= {"hybrid − better prior, dB": f"{gain['value']:+.2f} [{gain['lo']:+.2f}, {gain['hi']:+.2f}]"}
+        cost = [seconds[strongest(psnr, roles.of("diffusion"))], seconds[roles.hybrid]]
+        table.append(row | {"seconds, diffusion / hybrid": " / ".join(f"{each:.1g}" for each in cost)})
     return pd.DataFrame(table).round(2)
 
 

@@ -12,7 +12,7 @@ def markdown(table: pd.DataFrame, decimals: int = 2) -> str:
 
 
 def results(rows: pd.DataFrame, labels: Mapping[str, str], unranked: set[str]) -> str:
-    """Methods × tasks, mean PSNR in dB; the best of a task is bold, what is `unranked` or ran on few images never is."""
+    """Methods × tasks, mean PSNR in dB, and mean seconds an image. The best of a task is bold, never one `unranked` or of few images."""
     psnr = rows.pivot_table(index="method", columns="task", values="psnr", aggfunc="mean", sort=False)
     count = rows.groupby(["method", "task"], sort=False)["image"].nunique().unstack()
     table = pd.DataFrame({"method": [f"`{name}`" for name in labels], "what it is": list(labels.values())}, index=list(labels))
@@ -20,6 +20,7 @@ def results(rows: pd.DataFrame, labels: Mapping[str, str], unranked: set[str]) -
         most = count[task].max()
         ranked = psnr.loc[[m for m in psnr.index if count.at[m, task] == most and m not in unranked], task]
         table[task] = [_cell(psnr[task].get(m), count[task].get(m), most, m == ranked.idxmax()) for m in labels]
+    table["cost"] = [f"{value:.1g} s" for value in rows.groupby("method")["seconds"].mean()[list(labels)]]
     return markdown(table)
 
 
