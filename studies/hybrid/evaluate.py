@@ -5,44 +5,59 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from dualprior.common import io
 from dualprior.common.params import Evaluate
 from dualprior.data.pixels import pixels_01, to_01
 from dualprior.evaluation import comparisons, figures
-from dualprior.evaluation.image_metrics import interval, measured
+from dualprior.evaluation.image_metrics import image_rows, interval, measured
 from dualprior.pipeline.evaluate import AXES, judge_ablation, judge_task, roles_of
 from dualprior.restoration.registry import REGISTRY
-from studies.hybrid.realism import PerceptualQuality
+from studies.hybrid import strength
+from studies.hybrid.params import Strength
+from studies.hybrid.priors import FULL
 
 if TYPE_CHECKING:
     from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
-PARAMS = ("evaluate", "problems", "priors", "prior_tasks")
+PARAMS = ("evaluate", "problems", "strength", "ddpm.training")
+PARTS = ("gain_over_better_parent_db", "gain_over_frozen_db", "gain_over_no_random_fit_db", "dip_start_gain_db")
 
 
 def run(config: Config, paths: Paths) -> None:
     settings: Evaluate = config.evaluate
+    wanted: Strength = config.strength
+    tasks = list(config.problems)
     manifest = io.read_table(paths.manifest).query("split == 'test'").sort_values("index")
-    pixels, names = io.read_array(paths.split("test")), list(manifest["image"])
-    clean = pixels_01(pixels)
+    clean, names = pixels_01(io.read_array(paths.split("test"))), list(manifest["image"])
     bounds = partial(interval, resamples=settings.bootstrap, confidence=settings.confidence, seed=settings.seed)
 
-    def rows_of(place: Paths, tasks) -> pd.DataFrame:
+    def rows_of(place: Paths) -> pd.DataFrame:
         return by_crop(pd.concat([judge_task(place, paths, task, clean, names)[0] for task in tasks], ignore_index=True))
 
-    rows = {"full": rows_of(paths, config.problems)}
-    rows |= {prior: rows_of(paths.inside(f"priors/{prior}"), config.prior_tasks) for prior in config.priors}
+    rows = {FULL: rows_of(paths)} | {prior: rows_of(paths.inside(f"priors/{prior}")) for prior in wanted.priors}
     swept = {name: by_crop(mine) for name, mine in judge_ablation(paths, clean, names).items()}
     roles = roles_of(REGISTRY)
     found = study_findings(rows, roles, bounds)
     found["start_rule_share"] = comparisons.start_rule_share(swept["start_scale"], bounds)
+    cbm3d = by_crop(io.read_table(paths.metrics("cbm3d.csv")).query("split == 'test'"))
+    found["gain_over_cbm3d_db"] = over_cbm3d(rows[FULL], cbm3d, roles.hybrid, bounds)
+    every = pd.concat([mine.assign(prior=prior) for prior, mine in rows.items()])
+    training = config.entry("ddpm", "training")
+    axis = strength.curves(every[every["seed"] == 0], roles, training.steps)
+    seconds = io.read_json(paths.metrics("run_statistics.json"))["train_ddpm"]["seconds"] / training.steps
+    found |= strength.training_saved(axis, training.steps, seconds, bounds)
     io.write_json(paths.metrics("findings.json"), found)
-    io.write_table(paths.metrics("per_image.csv"), pd.concat([each.assign(prior=prior) for prior, each in rows.items()]))
-    _write_the_rest(paths, clean, PerceptualQuality(settings, pixels))
-    io.write_figure(paths.plot("hero"), figures.hero(rows["full"], roles, bounds))
+    io.write_table(paths.metrics("per_image.csv"), every)
+    io.write_table(paths.metrics("headline.csv"), comparisons.headline(rows[FULL], roles, found))
+    io.write_table(paths.metrics("choices.csv"), choices(paths, tasks))
+    _judge_the_rest(paths, clean, names)
+    io.write_figure(paths.plot("hero"), figures.hero(rows[FULL], roles, bounds))
+    io.write_figure(paths.plot("prior_strength"), strength.figure(axis, strength.PARENTS))
+    io.write_figure(paths.plot("starts"), strength.figure(axis, strength.STARTS))
     for name, mine in swept.items():
         io.write_figure(paths.plot(f"ablation_{name}"), figures.ablation(mine, AXES[name]))
 
@@ -55,24 +70,50 @@ def by_crop(rows: pd.DataFrame) -> pd.DataFrame:
 
 def study_findings(rows: dict[str, pd.DataFrame], roles: comparisons.Roles, bounds) -> dict:
     """Those of the full prior by task; the gains with a weaker prior as "prior/task"."""
-    found = comparisons.findings(rows["full"], roles, bounds)
+    found = comparisons.findings(rows[FULL], roles, bounds)
     for prior, mine in rows.items():
-        if prior == "full" or mine.empty:
+        if prior == FULL:
             continue
         weaker = comparisons.findings(mine, roles, bounds)
-        for question in ("gain_over_better_parent_db", "gain_over_frozen_db", "gain_over_no_random_fit_db"):
+        for question in PARTS:
             found[question] |= {f"{prior}/{task}": value for task, value in weaker[question].items()}
     return found
 
 
-def _write_the_rest(paths: Paths, clean, quality: PerceptualQuality) -> None:
-    """Mean PSNR of DPS, distances of stochastic restorations, and contraction, as tables."""
-    tables: dict[str, list[dict]] = {"dps": [], "realism": []}
-    for name, rows in tables.items():
-        for folder in sorted(paths.folder(name).iterdir()):
-            for series, x in io.read_tensors_as_arrays(folder / "images.safetensors").items():
-                row = {"task": folder.name, "series": series, "psnr": measured("psnr", clean[: len(x)], to_01(x)).mean().round(3)}
-                rows.append(row | ({"frechet": round(quality(x), 3), "distance": quality.name} if name == "realism" else {}))
-        io.write_table(paths.metrics(f"{name}.csv"), pd.DataFrame(rows))
-    ratios = pd.concat([io.read_table(file) for file in sorted(paths.folder("contraction").glob("*.csv"))])
-    io.write_table(paths.metrics("contraction.csv"), ratios.groupby(["task", "change", "level"])["ratio"].mean().round(4).reset_index())
+def over_cbm3d(rows: pd.DataFrame, cbm3d: pd.DataFrame, hybrid: str, bounds) -> dict:
+    """cbm3d: task, image, seed and psnr of CBM3D."""
+    found = {}
+    for task, theirs in cbm3d.groupby("task", sort=False):
+        ours = rows[(rows["task"] == task) & (rows["method"] == hybrid)].groupby("image", sort=False)["psnr"].mean()
+        found[task] = comparisons.finding(ours - theirs.groupby("image")["psnr"].mean()[ours.index], "dB", bounds)
+    return found
+
+
+def choices(paths: Paths, tasks: list[str]) -> pd.DataFrame:
+    """What validation crops chose: the network of the DIP, with the PSNR of each, and the parts of the hybrid."""
+    table = []
+    for task in tasks:
+        fits, chosen = io.read_json(paths.dip(task) / "fits.json"), io.read_json(paths.restored(task) / "methods.json")["choices"]
+        weights = chosen["hybrid"]["weights"]
+        parts = ", ".join(f"{weight:g} {name}" for name, weight in sorted(weights.items(), key=lambda part: -part[1]))
+        table.append({"task": task, **fits["val_psnr"], "parts of the hybrid": parts})
+    return pd.DataFrame(table)
+
+
+def _judge_the_rest(paths: Paths, clean: np.ndarray, names: list[str]) -> None:
+    """DPS, the factorial of fits and the long fits, as tables of mean PSNR."""
+    tables = {"dps": [], "fitting": [], "long_fits": []}
+    for folder in sorted(paths.folder("dps").iterdir()):
+        x = to_01(io.read_tensors_as_arrays(folder / "images.safetensors")["dps"])
+        about = io.read_json(folder / "methods.json")
+        tables["dps"] += [image_rows(names[: len(x)], clean[: len(x)], x, task=folder.name, seconds=about["dps"]["seconds"])]
+    for folder in sorted(paths.folder("fitting").iterdir()):
+        for cell, x in io.read_tensors_as_arrays(folder / "images.safetensors").items():
+            tables["fitting"] += [image_rows(names[: len(x)], clean[: len(x)], to_01(x), prior=folder.name, cell=cell)]
+    for folder in sorted(paths.folder("long_fits").iterdir()):
+        x = io.read_tensors_as_arrays(folder / "snapshots.safetensors")["snapshots"]
+        steps = io.read_json(folder / "steps.json")["steps"]
+        psnr = [measured("psnr", clean[: x.shape[1]], to_01(each)).mean() for each in x]
+        tables["long_fits"] += [pd.DataFrame({"task": folder.name, "step": steps, "psnr": np.round(psnr, 3)})]
+    for name, each in tables.items():
+        io.write_table(paths.metrics(f"{name}.csv"), pd.concat(each))

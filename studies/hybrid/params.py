@@ -1,53 +1,62 @@
 """The parameters of the wide study of the hybrid: studies/hybrid/params.yaml. What is not there is the default experiment's."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from dualprior.common.params import Ablate, ClosedShare, Count, Number, Positive, Section, Whole
+from dualprior.common.params import DDPM, DIP, Ablate, Count, Number, Positive, Restore, Section, Whole
 
 
-class Crops(Section):
-    """How many crops, in place of the default experiment's, and how often each test crop is measured."""
+class Photographs(Section):
+    """Folders of photographs, and what is cut from them."""
 
-    test: Count
-    skip: Annotated[Whole, Field(ge=0)]  # test crops passed over first
-    val: Annotated[Whole, Field(ge=2)]
-    seeds: Count  # each with noise, masks, DIP networks and samplers' noise of its own
-
-
-class Prior(Section):
-    """A weaker diffusion model: trained, as long as the default one, on a part of its patches or on other photographs."""
-
-    share: Annotated[Number, Field(gt=0, le=1)] | None = None  # of the training patches
-    files: tuple[str, ...] | None = None  # photographs shipped with a package, "skimage/data/ihc.png"
-
-    @model_validator(mode="after")
-    def _one_of_both(self):
-        if (self.share is None) == (self.files is None):
-            raise ValueError("a prior has either a share of the patches or files of its own")
-        return self
+    train: str  # its photographs, less those for validation
+    validation: Annotated[Whole, Field(ge=2)]
+    test: Annotated[tuple[str, ...], Field(min_length=1)]
+    leave_out: tuple[str, ...]  # files of the test folders
+    patch_size: Annotated[Whole, Field(ge=8, multiple_of=4)]
+    patches: Count
+    scales: Annotated[tuple[Annotated[Number, Field(gt=0, le=1)], ...], Field(min_length=1)]  # of the training photographs
+    crop: Annotated[Whole, Field(ge=16, multiple_of=8)]
+    seeds: Count  # of each test crop, with noise, masks, DIP networks and samplers' noise of its own
 
 
-class Realism(Section):
-    """Fréchet distance against network calls."""
+class Foreign(Section):
+    """A diffusion model trained on images of another kind, shipped with a package: "skimage/data/ihc.png"."""
+
+    files: Annotated[tuple[str, ...], Field(min_length=1)]
+    patches: Count
+    steps: Count
+
+
+class Strength(Section):
+    """Restorations with weaker diffusion models: those kept after so many training steps, and "foreign"."""
+
+    priors: tuple[str, ...]
+    validation: Annotated[Whole, Field(ge=2)]  # the first so many validation crops
+    images: Count  # the first so many test measurements
+
+
+class Fitting(Section):
+    """The trained network fitted to one image, from trained and from random weights."""
+
+    priors: tuple[str, ...]
+    task: str
+    validation: Annotated[Whole, Field(ge=2)]
+    images: Count
+    lr: dict[Literal["all", "gains"], Annotated[tuple[Positive, ...], Field(min_length=1)]]  # tried on validation crops
+    steps: Count
+    every: Count
+    alpha: Positive
+
+
+class LongFits(Section):
+    """The Deep Image Prior fitted `times` as many steps as by default."""
 
     tasks: Annotated[tuple[str, ...], Field(min_length=1)]
-    calls: Annotated[tuple[Count, ...], Field(min_length=2)]
-    full: Count  # calls of the chain that is to be matched
-    images: Count  # the first so many measurements
-    scales: Annotated[tuple[Positive, ...], Field(min_length=1)]  # of the start: above 1 there is noise to be turned into detail
-    zetas: Annotated[tuple[ClosedShare | None, ...], Field(min_length=1)]  # None: DDPM's own noise
-    chosen_at: Count  # calls, at which validation crops choose scale and zeta by the distance
-
-
-class Contraction(Section):
-    """How a restart passes on the error of its start."""
-
-    levels: Annotated[tuple[Positive, ...], Field(min_length=2)]
-    calls: Count
-    size: Positive  # RMS of the perturbation, in [-1, 1] units
+    times: Count
     images: Count
+    snapshots: Annotated[Whole, Field(ge=2)]
 
 
 class DPS(Section):
@@ -55,26 +64,35 @@ class DPS(Section):
 
     calls: Annotated[Whole, Field(ge=2)]
     strengths: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    validation: Annotated[Whole, Field(ge=2)]
     images: Count
 
 
 class Params(Section):
     """The whole of studies/hybrid/params.yaml."""
 
-    crops: Crops
-    priors: dict[str, Prior]
-    prior_tasks: Annotated[tuple[str, ...], Field(min_length=1)]  # restored with the weaker priors too
+    photographs: Photographs
+    ddpm: DDPM  # in place of the default experiment's, as are dip, restore and ablate
+    dip: DIP
+    restore: Restore
     problems: Annotated[tuple[str, ...], Field(min_length=1)]
-    realism: Realism
-    contraction: Contraction
+    foreign: Foreign
+    strength: Strength
+    fitting: Fitting
+    long_fits: LongFits
     dps: DPS
-    ablate: Ablate  # in place of the default experiment's
+    ablate: Ablate
 
     @model_validator(mode="after")
-    def _every_task_is_there(self):
-        named = {"prior_tasks": self.prior_tasks, **{f"{part}.tasks": getattr(self, part).tasks for part in ("realism", "ablate")}}
+    def _what_is_named_is_there(self):
+        named = {"fitting.task": (self.fitting.task,), "long_fits.tasks": self.long_fits.tasks, "ablate.tasks": self.ablate.tasks}
         for where, tasks in named.items():
             unknown = [task for task in tasks if task not in self.problems]
             if unknown:
                 raise ValueError(f"{where}={unknown[0]} is not in problems; it has {', '.join(self.problems)}")
+        kept = [*map(str, self.ddpm.training.keep), "full", "foreign"]
+        for where, priors in {"strength.priors": self.strength.priors, "fitting.priors": self.fitting.priors}.items():
+            unknown = [prior for prior in priors if prior not in kept]
+            if unknown:
+                raise ValueError(f"{where}={unknown[0]} is not a prior; choose from {', '.join(kept)}")
         return self

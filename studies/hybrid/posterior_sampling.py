@@ -13,7 +13,7 @@ from dualprior.degradation.data_consistency import project_on_exact_data
 from dualprior.diffusion import schedule
 from dualprior.diffusion.samplers import last
 from dualprior.restoration.problem import Problem, Restoration
-from studies.hybrid import problems
+from studies.hybrid import priors
 from studies.hybrid.dps import dps
 from studies.hybrid.params import DPS
 
@@ -21,14 +21,15 @@ if TYPE_CHECKING:
     from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
-PARAMS = ("dps", "restore")
+PARAMS = ("dps", "restore.seed")
 
 
 @torch.no_grad()
 def run(config: Config, paths: Paths, key: str) -> None:
     """key: the task."""
     wanted: DPS = config.dps
-    val, test, clean_val = problems.load(config, paths, key, wanted.images)
+    seed: int = config.entry("restore", "seed")
+    val, test, clean_val = priors.problems(paths, key, priors.FULL, seed, wanted.validation, wanted.images)
     scores = {strength: mean_psnr(sampled(val, wanted.calls, strength).x, clean_val) for strength in wanted.strengths}
     best = max(scores, key=scores.__getitem__)
     done = sampled(test, wanted.calls, best)

@@ -69,6 +69,7 @@ class Training(Section):
     precision: Precision
     log_every: Count
     checkpoint_every: Count
+    keep: tuple[Count, ...] = ()  # steps after which the averaged weights are kept as a model of their own
 
 
 class DDPM(Section):
@@ -86,6 +87,7 @@ class DIPNetwork(Section):
     kind: Literal["skip", "unet", "decoder"]
     channels: Annotated[tuple[Count, ...], Field(min_length=1, max_length=6)]
     skip_channels: Annotated[Whole, Field(ge=0)] | None = None
+    lr: Positive | None = None  # its own learning rate, in place of dip.lr
     input_channels: Count
 
     @model_validator(mode="after")
@@ -132,7 +134,7 @@ class Chains(Section):
     mean_zeta: ClosedShare  # all fresh noise: the mean of several wants chains that differ
     full_calls: Annotated[Whole, Field(ge=2)]  # of `ddpm_1000`
     full_zeta: ClosedShare  # its zeta: above 0.3 or so hundreds of calls diverge (report, Stability)
-    full_images: Count  # the first so many test images only
+    full_images: Annotated[Whole, Field(ge=0)]  # the first so many test images only
 
 
 class Restarts(Section):

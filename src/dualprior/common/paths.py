@@ -46,6 +46,10 @@ class Paths:
     def models(self) -> Path:
         return self.root / "models" / (self.study or "") / self.part
 
+    def kept_model(self, step: int) -> Path:
+        """The folder of the model kept after so many training steps."""
+        return self.models / "kept" / str(step)
+
     def split(self, name: str) -> Path:
         """Pixels of a split: train, val or test, uint8 [N,H,W,3]. Clean test images: for stages degrade and evaluate only."""
         return self.data / f"{name}.npy"

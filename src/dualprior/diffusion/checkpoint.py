@@ -24,8 +24,17 @@ def build(network: dict, prediction: str, precision: str, device: torch.device) 
     return Denoiser(UNet(**network), prediction, autocast_type(precision, device)).to(device)
 
 
-def save(folder: Path, denoiser: Denoiser, network: dict, precision: str, kind: str, timesteps: int) -> None:
-    """Write ddpm.safetensors into the folder: the weights, and all that rebuilds the network as its metadata."""
+def weights(denoiser: Denoiser) -> dict[str, torch.Tensor]:
+    """The network's weights as they are kept: in the type of its matrix products, which loses nothing that those would use."""
+    learned = {name for name, _ in denoiser.network.named_parameters()}
+    state = denoiser.network.state_dict()
+    return {name: x.to(denoiser.autocast or x.dtype).clone() if name in learned else x.clone() for name, x in state.items()}
+
+
+def save(
+    folder: Path, denoiser: Denoiser, kept: dict[str, torch.Tensor], network: dict, precision: str, kind: str, timesteps: int
+) -> None:
+    """Write ddpm.safetensors into the folder: weights kept of this denoiser, and all that rebuilds the network as its metadata."""
     description = {
         "network": network,
         "prediction": denoiser.prediction,
@@ -33,7 +42,7 @@ def save(folder: Path, denoiser: Denoiser, network: dict, precision: str, kind: 
         "arithmetic": str(denoiser.autocast or torch.float32).removeprefix("torch."),  # what training really used
         "schedule": {"kind": kind, "timesteps": timesteps},
     }
-    io.write_tensors(folder / "ddpm.safetensors", denoiser.network.state_dict(), description)
+    io.write_tensors(folder / "ddpm.safetensors", kept, description)
 
 
 def load(folder: Path, device: torch.device) -> TrainedModel:

@@ -68,25 +68,33 @@ def with_gains(denoise: Denoiser, gains: Gains) -> Denoise:
 def tune_gains(
     denoise: Denoiser, y: Tensor, sigma: float, *, steps: int, every: int, lr: float, alpha: float, noise: Noise
 ) -> Iterator[GainTuningStep]:
-    """Fit gains to every image of y, yielding before the first step and after every `every` steps.
+    """Fit gains to every image of y, yielding before the first step and after every `every` steps; see `recorrupted_fit`."""
+    gains = [gain.requires_grad_() for gain in no_gains(denoise.network, len(y))]
+    fit = recorrupted_fit(with_gains(denoise, gains), gains, y, sigma, steps=steps, every=every, lr=lr, alpha=alpha, noise=noise)
+    for step, output in fit:
+        yield GainTuningStep(step, [gain.detach().clone() for gain in gains], output)
+
+
+def recorrupted_fit(
+    denoise: Denoise, parameters: list[Tensor], y: Tensor, sigma: float, *, steps: int, every: int, lr: float, alpha: float, noise: Noise
+) -> Iterator[tuple[int, Tensor]]:
+    """Fit parameters of the denoiser to y: (steps done, D(y; sigma)) before the first step and after every `every` steps.
 
     y: [N, C, H, W] at noise level sigma; noise(y) draws unit noise shaped like y. Each step: Adam (Kingma & Ba 2015) on
     ||D(y + alpha*omega; sigma*sqrt(1 + alpha^2)) - (y - omega/alpha)||^2, a mean over values and a sum over images, so
-    every fit follows the path it would alone.
+    every fit follows the path it would alone where no parameter is shared.
     """
-    gains = [gain.requires_grad_() for gain in no_gains(denoise.network, len(y))]
-    optimizer = torch.optim.Adam(gains, lr=lr)
-    adapted, level = with_gains(denoise, gains), sigma * (1 + alpha**2) ** 0.5
+    optimizer, level = torch.optim.Adam(parameters, lr=lr), sigma * (1 + alpha**2) ** 0.5
     for step in range(steps + 1):
         if step % every == 0 or step == steps:
             with torch.no_grad():
-                output = adapted(y, sigma)
-            yield GainTuningStep(step, [gain.detach().clone() for gain in gains], output)
+                output = denoise(y, sigma)
+            yield step, output
         if step == steps:
             return
         omega = sigma * noise(y)
         with torch.enable_grad():
-            residual = adapted(y + alpha * omega, level) - (y - omega / alpha)
-            residual.square().mean((1, 2, 3)).sum().backward(inputs=gains)
+            residual = denoise(y + alpha * omega, level) - (y - omega / alpha)
+            residual.square().mean((1, 2, 3)).sum().backward(inputs=parameters)
         optimizer.step()
         optimizer.zero_grad()

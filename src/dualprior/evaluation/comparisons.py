@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t
 
 from dualprior.evaluation.image_metrics import Interval, by_image
 
@@ -26,6 +27,8 @@ class Roles:
     no_random_fit: str  # the same without the fits from random weights
     full_chain: str
     stopped: str
+    dip_start: str  # a restart from the stopped DIP
+    cheap_start: str  # the same from the operator's interpolation or one denoiser call
     oracle: str  # sees the clean image; never ranked
 
     def of(self, *families: str) -> list[str]:
@@ -48,6 +51,7 @@ def findings(rows: pd.DataFrame, roles: Roles, interval: Interval) -> dict[str, 
         found["gain_over_better_parent_db"][task]["parent"] = better
         add("gain_over_frozen_db", task, hybrid - psnr[roles.frozen], "dB")
         add("gain_over_no_random_fit_db", task, hybrid - psnr[roles.no_random_fit], "dB")
+        add("dip_start_gain_db", task, psnr[roles.dip_start] - psnr[roles.cheap_start], "dB")
         baseline = strongest(full, roles.of("baseline"))
         add("gain_over_baseline_db", task, hybrid - full[baseline], "dB")
         found["gain_over_baseline_db"][task]["baseline"] = baseline
@@ -106,10 +110,12 @@ def start_rule_share(table: pd.DataFrame, interval: Interval) -> dict[str, Findi
 
 
 def finding(values, unit: str, interval: Interval) -> Finding:
-    """values: one a crop."""
+    """values: one a crop. lo and hi by bootstrap; t_lo and t_hi are Student's interval of the same confidence level, 95 %."""
     values = np.asarray(values, dtype=float)
     value, low, high = (round(number, 4) + 0.0 for number in interval(values))  # + 0.0 turns -0.0 into 0.0
-    return {"value": value, "lo": low, "hi": high, "n": len(values), "unit": unit}
+    half = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0
+    student = {"t_lo": round(value - half, 4), "t_hi": round(value + half, 4)}
+    return {"value": value, "lo": low, "hi": high, **student, "n": len(values), "unit": unit}
 
 
 def _single(value: float, n: int, unit: str) -> Finding:

@@ -35,16 +35,19 @@ def measured(metric: str, clean: np.ndarray, restored: np.ndarray) -> np.ndarray
     return np.array([METRICS[metric](a, b) for a, b in zip(clean, restored, strict=True)])
 
 
-def interval(values: np.ndarray, resamples: int, confidence: float, seed: int) -> tuple[float, float, float]:
-    """Mean of [n] values and its percentile-bootstrap interval: (mean, low, high); the mean itself where all are equal.
+def interval(
+    values: np.ndarray, resamples: int, confidence: float, seed: int, statistic: Callable[[np.ndarray], float] = np.mean
+) -> tuple[float, float, float]:
+    """Mean, or another statistic, of [n] values and its percentile-bootstrap interval: (mean, low, high); the mean itself where
+    all are equal.
 
     For two methods give their differences on the same images: each draw then takes both at once.
     """
     values = np.asarray(values, dtype=np.float64)
-    mean = float(values.mean())
+    mean = float(statistic(values))
     if len(values) < 2 or np.ptp(values) == 0:
         return mean, mean, mean
-    drawn = bootstrap((values,), np.mean, n_resamples=resamples, confidence_level=confidence, method="percentile", rng=seed)
+    drawn = bootstrap((values,), statistic, n_resamples=resamples, confidence_level=confidence, method="percentile", rng=seed)
     return mean, float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
 
 
@@ -65,5 +68,5 @@ def predicted_psnr(error: np.ndarray) -> np.ndarray:
     return 20 * np.log10(2 / np.asarray(error, dtype=float))
 
 
-Interval = Callable[[np.ndarray], tuple[float, float, float]]
+Interval = Callable[..., tuple[float, float, float]]
 Numbers = Mapping[str, float | int | str]

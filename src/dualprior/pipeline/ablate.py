@@ -42,7 +42,7 @@ def run(config: Config, paths: Paths) -> None:
     settings: Ablate = config.ablate
     seed: int = config.entry("restore", "seed")
     where = device.pick()
-    model = checkpoint.load(paths.default.models, where)
+    model = checkpoint.load(paths.models, where)
     clean_val = to_unit(io.read_array(paths.split("val"))).to(where)
     images, rows = {}, []
     for name in track(settings.tasks, "ablate"):

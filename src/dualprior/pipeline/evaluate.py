@@ -58,7 +58,7 @@ def run(config: Config, paths: Paths) -> None:
 def roles_of(catalogue: dict[str, registry.Method]) -> comparisons.Roles:
     families = {name: method.family for name, method in catalogue.items()}
     r = registry
-    return comparisons.Roles(families, r.HYBRID, r.FROZEN, r.NO_RANDOM_FIT, r.FULL_CHAIN, r.STOPPED, ORACLE)
+    return comparisons.Roles(families, r.HYBRID, r.FROZEN, r.NO_RANDOM_FIT, r.FULL_CHAIN, r.STOPPED, r.RESTART, r.CHEAP_RESTART, ORACLE)
 
 
 def judge_task(paths: Paths, fits_of: Paths, task: str, clean: np.ndarray, names: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -32,7 +32,11 @@ log = logging.getLogger(__name__)
 
 
 def run(config: Config, paths: Paths) -> None:
-    ddpm: DDPM = config.ddpm
+    fit(config.ddpm, paths)
+
+
+def fit(ddpm: DDPM, paths: Paths) -> None:
+    """Train on the patches of these paths, and write the model and its curve there."""
     where = device.pick()
     torch.manual_seed(ddpm.seed)
     network = ddpm.network.model_dump()
@@ -42,8 +46,11 @@ def run(config: Config, paths: Paths) -> None:
     val = to_unit(io.read_array(paths.split("val"))).to(where)
     folder = paths.scratch / "train_ddpm" / io.fingerprint(ddpm.model_dump(), patches, val)
     with io.CheckpointFolder(folder) as checkpoints:
-        curve = _train(state, patches, val, ddpm, checkpoints)
-        checkpoint.save(paths.models, state.averaged, network, ddpm.training.precision, **ddpm.schedule.model_dump())
+        curve, kept = _train(state, patches, val, ddpm, checkpoints)
+        settings = {"network": network, "precision": ddpm.training.precision, **ddpm.schedule.model_dump()}
+        checkpoint.save(paths.models, state.averaged, checkpoint.weights(state.averaged), **settings)
+        for step, weights in kept.items():
+            checkpoint.save(paths.kept_model(step), state.averaged, weights, **settings)
         final = {f"val_psnr_at_{s:g}": round(p, 3) for s, p in _validate(state.averaged, val).items()}
         parameters = sum(p.numel() for p in denoiser.parameters())
         io.write_json(paths.metrics("train.json"), {**final, "million_parameters": parameters / 1e6})
@@ -52,18 +59,21 @@ def run(config: Config, paths: Paths) -> None:
     log.info("validation PSNR of the averaged weights: %s", final)
 
 
-def _train(state: TrainState, patches: Tensor, val: Tensor, ddpm: DDPM, folder: io.CheckpointFolder) -> list[dict]:
-    """Train to the end from wherever the checkpoint stands; rows of step, what ("loss" or "psnr"), sigma and value."""
+def _train(state: TrainState, patches: Tensor, val: Tensor, ddpm: DDPM, folder: io.CheckpointFolder) -> tuple[list[dict], dict[int, dict]]:
+    """Train to the end from wherever the checkpoint stands.
+
+    Returns rows of step, what ("loss" or "psnr"), sigma and value, and the averaged weights after each of the steps to keep.
+    """
     settings = ddpm.training
     levels = schedule.noise_levels(**ddpm.schedule.model_dump())
-    curve, losses = [], []
+    curve, losses, kept = [], [], {}
     saved = folder.load()
     pace = device.Pace(lambda: _trial(state.denoiser, patches, settings.batch_size), "training", saved and saved["threads"])
     if saved is not None:
         state.load_state_dict(saved["state"])
-        curve, losses = saved["curve"], saved["losses"]
+        curve, losses, kept = saved["curve"], saved["losses"], saved["kept"]
         log.info("resumed at step %d of %d", state.step, settings.steps)
-    arguments = settings.model_dump(exclude={"precision", "log_every", "checkpoint_every"})
+    arguments = settings.model_dump(exclude={"precision", "log_every", "checkpoint_every", "keep"})
     for done in track(train(state, patches, levels, seed=ddpm.seed, **arguments), "train", settings.steps, state.step):
         pace.step()
         losses.append(check_finite(float(done.loss), done.step, settings.lr))
@@ -71,12 +81,15 @@ def _train(state: TrainState, patches: Tensor, val: Tensor, ddpm: DDPM, folder: 
         if done.step % settings.log_every == 0 or last:
             curve.append({"step": done.step, "what": "loss", "sigma": None, "value": round(fmean(losses), 5)})
             losses = []
+        if done.step in settings.keep:
+            kept[done.step] = checkpoint.weights(state.averaged)
         if done.step % settings.checkpoint_every == 0 or last:
             scores = _validate(state.averaged, val)
             curve += [{"step": done.step, "what": "psnr", "sigma": s, "value": round(p, 3)} for s, p in scores.items()]
-            folder.save({"state": state.state_dict(), "curve": curve, "losses": losses, "threads": pace.threads})
+            so_far = {"curve": curve, "losses": losses, "kept": kept}
+            folder.save({"state": state.state_dict(), **so_far, "threads": pace.threads})
             state.denoiser.train()
-    return curve
+    return curve, kept
 
 
 def _trial(denoiser: Denoiser, patches: Tensor, batch: int) -> None:

@@ -97,7 +97,7 @@ def _red(problem: Problem, s: Restore, past: Mapping) -> Rounds:
     return [{"step": hybrid_methods.red_steps(s.red), "settings": [s.red]}]
 
 
-CHAIN, FULL_CHAIN, STOPPED, RESTART = "ddpm", "ddpm_1000", "dip_stopped", "restart_dip"
+CHAIN, FULL_CHAIN, STOPPED, RESTART, CHEAP_RESTART = "ddpm", "ddpm_1000", "dip_stopped", "restart_dip", "restart_baseline"
 HYBRID, FROZEN, NO_RANDOM_FIT = "hybrid", "blend_frozen", "blend_no_dip"
 REGISTRY: dict[str, Method] = {
     "interpolation": Method("baseline", "y, A†y, bicubic or biharmonic", baselines.interpolation),
@@ -107,7 +107,7 @@ REGISTRY: dict[str, Method] = {
     CHAIN: Method("diffusion", "DDPM, at most 100 calls", diffusion.chain, _chain),
     "ddpm_mean": Method("diffusion", "mean of DDPM chains", diffusion.mean_of_chains, _mean_of_chains),
     FULL_CHAIN: Method("diffusion", "DDPM, 1000 calls", diffusion.chain, _full_chain, few=True),
-    "restart_baseline": Method("diffusion", "restart, cheap start", diffusion.restarted, partial(_restart, ["interpolation", "one_step"])),
+    CHEAP_RESTART: Method("diffusion", "restart, cheap start", diffusion.restarted, partial(_restart, ["interpolation", "one_step"])),
     STOPPED: Method("dip", "DIP, stopped", dip_methods.dip_stopped, fitted="random"),
     RESTART: Method("hybrid", "restart, DIP start", diffusion.restarted, partial(_restart, [STOPPED]), "random"),
     "guided_dip": Method("hybrid", "DDPM guided by the DIP", hybrid_methods.guided, _guided, "random"),

@@ -27,6 +27,8 @@ def restore_all(val: Problem, test: Problem, clean_val: Tensor, settings: Restor
     The predicted error is a method's own estimate, or the RMSE that it has on validation images.
     """
     methods = methods_for(val.measured.op, val.noisy)
+    if settings.ddpm.full_images == 0:
+        methods = {name: method for name, method in methods.items() if not method.few}
     done_val: dict[str, Restoration] = {}
     done: dict[str, Restoration] = {}
     _warm_up(test)
