@@ -14,7 +14,8 @@ from dualprior.evaluation.image_metrics import interval
 
 FAMILIES = {"y": "baseline", "chain": "diffusion", "slow": "diffusion", "fit": "dip", "part": "hybrid", "frozen": "counterpart",
             "no_dip": "counterpart", "both": "hybrid"}  # fmt: skip
-ROLES = Roles(FAMILIES, hybrid="both", frozen="frozen", no_random_fit="no_dip", full_chain="slow", stopped="fit", oracle="best")
+ROLES = Roles(FAMILIES, hybrid="both", frozen="frozen", no_random_fit="no_dip", full_chain="slow", stopped="fit", dip_start="part",
+              cheap_start="chain", oracle="best")  # fmt: skip
 GAINS = {"y": -3.0, "chain": -0.5, "fit": -1.0, "part": 0.0, "frozen": -0.4, "no_dip": -0.1, "both": 0.0, "best": -0.8}  # to the hybrid, dB
 COUNT = 12
 

@@ -1,18 +1,21 @@
 """The studies' stages, run on tiny data from which the clean test images have been deleted wherever a stage may not see them."""
 
+import numpy as np
 import pandas as pd
 import pytest
 import tiny
 import torch
+from PIL import Image
 
 from dualprior.common import io
+from dualprior.common.errors import UserError
 from dualprior.common.paths import Paths
 from dualprior.data.pixels import to_uint8
-from dualprior.pipeline import degrade, fit_dip, restore, train_ddpm
+from dualprior.diffusion import checkpoint
+from dualprior.pipeline import ablate, degrade, fit_dip, restore, train_ddpm
 from dualprior.pipeline.config import Config, check_params, read_yaml
-from studies.hybrid import contraction, posterior_sampling, realism
-from studies.hybrid import crops as wide_crops
 from studies.hybrid import evaluate as judge_hybrid
+from studies.hybrid import fitting, foreign_prior, long_fits, photographs, posterior_sampling, prior_strength, strength
 from studies.hybrid.params import Params as Wide
 from studies.stopping import degrade as measure
 from studies.stopping import evaluate as judge_stops
@@ -102,57 +105,92 @@ def test_the_findings_of_stopping_name_every_rule_and_level(stopped):
     assert found["kept_over_oracle_of_two_fits_db"]
 
 
-# --- the wide study of the hybrid ----------------------------------------------------------------------------
+# --- the study of the hybrid ---------------------------------------------------------------------------------
 
 
 def wide() -> Wide:
+    """The committed parameters, tiny: two tasks, a model kept after two steps and one trained on stained tissue."""
     data = read_yaml(tiny.PROJECT / "studies/hybrid/params.yaml")
-    data |= {"problems": ["denoise50", "sr4"], "priors": {}, "prior_tasks": ["sr4"]}
-    data["realism"] = {**data["realism"], "tasks": ["sr4"], "calls": [1, 2], "scales": [1.0], "chosen_at": 2, "full": 4, "images": 2}
-    data["contraction"] |= {"levels": [0.1, 0.4], "images": 2}
-    data["dps"] |= {"calls": 3, "strengths": [1.0], "images": 2}
+    smoke = SMOKE.model_dump()
+    data |= {"problems": ["denoise50", "sr4"], "ddpm": smoke["ddpm"], "dip": smoke["dip"], "restore": smoke["restore"]}
+    data["ddpm"]["training"] |= {"steps": 4, "lr_decay": "none", "keep": [2]}
+    data["photographs"] |= {"train": "train", "validation": 2, "test": ["test"], "patches": 8, "patch_size": 16, "crop": 32, "seeds": 2}
+    data["photographs"] |= {"leave_out": ["left_out.png"], "scales": [1.0]}
+    data["foreign"] |= {"files": ["skimage/data/ihc.png"], "patches": 8, "steps": 2}
+    data["strength"] |= {"priors": ["2", "foreign"], "validation": 2, "images": 2}
+    data["fitting"] |= {"priors": ["full"], "validation": 2, "images": 2, "lr": {"all": [1e-3], "gains": [0.01]}, "steps": 2, "every": 1}
+    data["long_fits"] |= {"tasks": ["sr4"], "times": 2, "images": 2, "snapshots": 3}
+    data["dps"] |= {"calls": 3, "strengths": [1.0], "validation": 2, "images": 2}
     data["ablate"] |= {"tasks": ["sr4"], "start_scale": [1.0, 2.0], "dip_steps": [4, 12], "calls": [1, 3]}
     return check_params(data, "params.yaml", Wide)
 
 
 @pytest.fixture(scope="module")
-def restored(default) -> Paths:
-    from dualprior.pipeline import ablate
-
-    study, paths = wide(), Paths(default.root, "hybrid")
-    io.write_array(paths.split("val"), to_uint8(tiny.images(2)))
-    io.write_array(paths.split("test"), to_uint8(torch.cat([tiny.images(2), tiny.images(2)])))
-    rows = [("val", 0, "val0"), ("val", 1, "val1"), *(("test", i, f"test{i % 2}~{i // 2}") for i in range(4))]
-    io.write_table(paths.manifest, pd.DataFrame(rows, columns=["split", "index", "image"]))
-    degrade.run(config(degrade, study), paths)
+def restored(tmp_path_factory) -> Paths:
+    study, paths = wide(), Paths(tmp_path_factory.mktemp("hybrid"), "hybrid")
+    for folder, names in {"train": "abcd", "test": ["e", "f", "left_out"]}.items():
+        for name, pixels in zip(names, to_uint8(tiny.images(4, side=64)), strict=False):
+            (paths.root / folder).mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(paths.root / folder / f"{name}.png")
+    for stage in (photographs, train_ddpm, foreign_prior, degrade):
+        stage.run(config(stage, study), paths)
     clean = io.read_array(paths.split("test"))
     paths.split("test").unlink()
     for task in study.problems:
-        fit_dip.run(config(fit_dip, study, task), paths, task)
-        restore.run(config(restore, study, task), paths, task)
-        contraction.run(config(contraction, study, task), paths, task)
-        posterior_sampling.run(config(posterior_sampling, study, task), paths, task)
-    realism.run(config(realism, study, "sr4"), paths, "sr4")
+        for stage in (fit_dip, restore, posterior_sampling):
+            stage.run(config(stage, study, task), paths, task)
+    for prior in study.strength.priors:
+        prior_strength.run(config(prior_strength, study, prior), paths, prior)
+    fitting.run(config(fitting, study, "full"), paths, "full")
+    long_fits.run(config(long_fits, study, "sr4"), paths, "sr4")
     ablate.run(config(ablate, study), paths)
     io.write_array(paths.split("test"), clean)
+    names = list(io.read_table(paths.manifest).query("split == 'test'")["image"])
+    io.write_table(paths.metrics("cbm3d.csv"), pd.DataFrame({"task": "denoise50", "split": "test", "image": names, "psnr": 20.0}))
+    io.write_json(paths.metrics("run_statistics.json"), {"train_ddpm": {"seconds": 1.0}})
     judge_hybrid.run(config(judge_hybrid, study), paths)
     return paths
 
 
-def test_no_stage_of_the_wide_study_but_the_judge_needs_a_clean_crop(restored):
+def test_no_stage_of_the_hybrids_study_but_the_judge_needs_a_clean_crop(restored):
     found = io.read_json(restored.metrics("findings.json"))
-    assert found["gain_over_better_parent_db"].keys() == {"denoise50", "sr4"}
-    assert found["gain_over_better_parent_db"]["sr4"]["n"] == 2  # two crops with two seeds each
-    assert found["start_rule_share"]["sr4"]["n"] == 2
-    assert len(io.read_table(restored.metrics("per_image.csv")).query("task == 'sr4' and method == 'hybrid'")) == 4
+    assert found["gain_over_better_parent_db"].keys() == {
+        f"{prior}{task}" for prior in ("", "2/", "foreign/") for task in ("denoise50", "sr4")
+    }
+    assert found["gain_over_better_parent_db"]["sr4"]["n"] == 2  # two photographs with two seeds each
+    assert found["gain_over_cbm3d_db"].keys() == {"denoise50"}
+    assert found["training_steps_ratio"].keys() == {"denoise50/full", "denoise50/half", "sr4/full", "sr4/half"}
+    assert len(io.read_table(restored.metrics("per_image.csv")).query("task == 'sr4' and method == 'hybrid' and prior == 'full'")) == 4
 
 
-def test_a_restart_passes_on_less_of_a_change_the_higher_it_begins_where_data_say_little(restored):
-    table = io.read_table(restored.metrics("contraction.csv"))
-    assert table["ratio"].between(0, 3).all()
-    assert set(table["change"]) == {"white", "smooth"}
+def test_every_photograph_gives_one_crop_and_none_is_in_two_splits(restored):
+    manifest = io.read_table(restored.manifest)
+    assert sorted(manifest.query("split == 'test'")["image"]) == ["test_e_00~0", "test_e_00~1", "test_f_00~0", "test_f_00~1"]
+    assert len(set(manifest.query("split == 'val'")["photograph"]) & set("abcd")) == 0
+    assert manifest.query("split == 'val'")["photograph"].nunique() == 2
 
 
-def test_more_crops_are_named_by_crop_and_seed():
-    manifest = pd.DataFrame({"split": "test", "index": [0, 1], "image": ["a", "b"]})
-    assert wide_crops.repeated(manifest, 2)["image"].tolist() == ["a~0", "b~0", "a~1", "b~1"]
+def test_a_kept_model_is_what_a_training_of_so_many_steps_gives(restored):
+    ddpm, shorter = wide().ddpm, restored.inside("shorter")
+    for split in ("train", "val"):
+        io.write_array(shorter.split(split), io.read_array(restored.split(split)))
+    train_ddpm.fit(ddpm.model_copy(update={"training": ddpm.training.model_copy(update={"steps": 2, "keep": ()})}), shorter)
+    kept, alone, full = (
+        torch.cat([weight.flatten() for weight in checkpoint.load(folder, torch.device("cpu")).denoise.parameters()])
+        for folder in (restored.kept_model(2), shorter.models, restored.models)
+    )
+    assert torch.equal(kept, alone)
+    assert not torch.equal(kept, full)
+
+
+def test_an_absent_folder_says_where_such_photographs_are_found(tmp_path):
+    with pytest.raises(UserError, match="Berkeley"):
+        photographs.run(config(photographs, wide()), Paths(tmp_path, "hybrid"))
+
+
+def test_the_step_at_which_a_quality_is_reached_is_linear_in_the_log_of_steps():
+    grid, quality = np.array([100, 400, 1600]), np.array([20.0, 22.0, 23.0])
+    assert strength.steps_to(grid, quality, 21.0) == pytest.approx(200)  # halfway from 100 to 400 in the log
+    assert strength.steps_to(grid, quality, 22.5) == pytest.approx(800)
+    assert strength.steps_to(grid, quality, 19.0) == 100
+    assert strength.steps_to(grid, quality, 24.0) == np.inf
