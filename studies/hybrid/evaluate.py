@@ -14,10 +14,9 @@ from dualprior.data.pixels import pixels_01, to_01
 from dualprior.evaluation import comparisons, figures
 from dualprior.evaluation.image_metrics import image_rows, interval, measured
 from dualprior.pipeline.evaluate import AXES, judge_ablation, judge_task, roles_of
-from dualprior.restoration.registry import REGISTRY
+from dualprior.restoration.registry import HYBRID, REGISTRY
 from studies.hybrid import strength
-from studies.hybrid.params import Strength
-from studies.hybrid.priors import FULL
+from studies.hybrid.params import FULL, Strength
 
 if TYPE_CHECKING:
     from dualprior.common.paths import Paths
@@ -94,7 +93,7 @@ def choices(paths: Paths, tasks: list[str]) -> pd.DataFrame:
     table = []
     for task in tasks:
         fits, chosen = io.read_json(paths.dip(task) / "fits.json"), io.read_json(paths.restored(task) / "methods.json")["choices"]
-        weights = chosen["hybrid"]["weights"]
+        weights = chosen[HYBRID]["weights"]
         parts = ", ".join(f"{weight:g} {name}" for name, weight in sorted(weights.items(), key=lambda part: -part[1]))
         table.append({"task": task, **fits["val_psnr"], "parts of the hybrid": parts})
     return pd.DataFrame(table)

@@ -11,8 +11,7 @@ from dualprior.common.params import DDPM
 from dualprior.common.seeding import numpy_generator
 from dualprior.data.crops import Photograph, packaged, training_patches
 from dualprior.pipeline import train_ddpm
-from studies.hybrid.params import Foreign, Photographs
-from studies.hybrid.priors import FOREIGN
+from studies.hybrid.params import FOREIGN, Foreign, Photographs
 
 if TYPE_CHECKING:
     from dualprior.common.paths import Paths

@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from dualprior.common.params import DDPM, DIP, Ablate, Count, Number, Positive, Restore, Section, Whole
 
+FULL, FOREIGN = "full", "foreign"  # names of priors; the others are called by their training steps
+
 
 class Photographs(Section):
     """Folders of photographs, and what is cut from them."""
@@ -90,7 +92,7 @@ class Params(Section):
             unknown = [task for task in tasks if task not in self.problems]
             if unknown:
                 raise ValueError(f"{where}={unknown[0]} is not in problems; it has {', '.join(self.problems)}")
-        kept = [*map(str, self.ddpm.training.keep), "full", "foreign"]
+        kept = [*map(str, self.ddpm.training.keep), FULL, FOREIGN]
         for where, priors in {"strength.priors": self.strength.priors, "fitting.priors": self.fitting.priors}.items():
             unknown = [prior for prior in priors if prior not in kept]
             if unknown:

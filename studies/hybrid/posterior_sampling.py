@@ -15,7 +15,7 @@ from dualprior.diffusion.samplers import last
 from dualprior.restoration.problem import Problem, Restoration
 from studies.hybrid import priors
 from studies.hybrid.dps import dps
-from studies.hybrid.params import DPS
+from studies.hybrid.params import DPS, FULL
 
 if TYPE_CHECKING:
     from dualprior.common.paths import Paths
@@ -29,7 +29,7 @@ def run(config: Config, paths: Paths, key: str) -> None:
     """key: the task."""
     wanted: DPS = config.dps
     seed: int = config.entry("restore", "seed")
-    val, test, clean_val = priors.problems(paths, key, priors.FULL, seed, wanted.validation, wanted.images)
+    val, test, clean_val = priors.problems(paths, key, FULL, seed, wanted.validation, wanted.images)
     scores = {strength: mean_psnr(sampled(val, wanted.calls, strength).x, clean_val) for strength in wanted.strengths}
     best = max(scores, key=scores.__getitem__)
     done = sampled(test, wanted.calls, best)

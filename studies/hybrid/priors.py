@@ -10,11 +10,10 @@ from dualprior.common import device, io
 from dualprior.data.pixels import to_unit
 from dualprior.diffusion import checkpoint
 from dualprior.restoration.problem import Problem, read_problems
+from studies.hybrid.params import FOREIGN, FULL
 
 if TYPE_CHECKING:
     from dualprior.common.paths import Paths
-
-FULL, FOREIGN = "full", "foreign"
 
 
 def load(paths: Paths, prior: str) -> checkpoint.TrainedModel:

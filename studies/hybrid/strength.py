@@ -12,19 +12,19 @@ from matplotlib.figure import Figure
 from dualprior.evaluation.comparisons import Roles, strongest
 from dualprior.evaluation.figures import SERIES, describe, panels
 from dualprior.evaluation.image_metrics import Interval, by_image
-from studies.hybrid.priors import FULL
+from dualprior.restoration import registry
+from studies.hybrid.params import FULL
 
-PARENTS = {
-    "diffusion": "diffusion alone, its best way", "dip_stopped": "DIP alone", "blend_frozen": "blend, nothing fitted",
-    "blend_no_dip": "blend without DIP", "hybrid": "hybrid",
-}  # fmt: skip
-STARTS = {"restart_baseline": "restart, cheap start", "restart_dip": "restart, DIP start", "dip_stopped": "DIP alone"}
+DIFFUSION = "diffusion alone, its best way"
+PARENTS = {DIFFUSION: DIFFUSION} | {name: registry.REGISTRY[name].label for name in (
+    registry.STOPPED, registry.FROZEN, registry.NO_RANDOM_FIT, registry.HYBRID)}  # fmt: skip
+STARTS = {name: registry.REGISTRY[name].label for name in (registry.CHEAP_RESTART, registry.RESTART, registry.STOPPED)}
 
 
 def curves(rows: pd.DataFrame, roles: Roles, steps: int) -> pd.DataFrame:
     """PSNR and seconds an image of every method with every model of the study's own training: task, steps, image, method, psnr, seconds.
 
-    rows: of one seed, with the prior's name, its training steps or "full"; "diffusion" is the method of the diffusion model
+    rows: of one seed, with the prior's name, its training steps or "full"; `DIFFUSION` is the method of the diffusion model
     alone that is best with that prior.
     """
     rows = rows[rows["prior"].str.isdecimal() | (rows["prior"] == FULL)]
@@ -32,7 +32,7 @@ def curves(rows: pd.DataFrame, roles: Roles, steps: int) -> pd.DataFrame:
     best = []
     for _, mine in rows.groupby(["task", "steps"], sort=False):
         method = strongest(by_image(mine).dropna(axis=1), roles.of("diffusion"))
-        best.append(mine[mine["method"] == method].assign(method="diffusion"))
+        best.append(mine[mine["method"] == method].assign(method=DIFFUSION))
     return pd.concat([rows, *best])[["task", "steps", "image", "method", "psnr", "seconds"]]
 
 
@@ -46,11 +46,11 @@ def training_saved(axis: pd.DataFrame, steps: int, seconds: float, interval: Int
     for task, mine in axis.groupby("task", sort=False):
         for label, aim in (("full", steps), ("half", steps // 2)):
             count = mine["image"].nunique()
-            needed = partial(_share_needed, _table(mine, "diffusion"), _table(mine, "hybrid"), aim)
+            needed = partial(_share_needed, _table(mine, DIFFUSION), _table(mine, registry.HYBRID), aim)
             value, low, high = interval(np.arange(count, dtype=float), statistic=needed)
-            spent = {name: mine[mine["method"] == name].groupby("steps")["seconds"].mean() for name in ("diffusion", "hybrid")}
-            restoring = float(np.interp(value * aim, spent["hybrid"].index, spent["hybrid"]))
-            ratio = (value * aim * seconds + count * restoring) / (aim * seconds + count * spent["diffusion"][aim])
+            spent = {name: mine[mine["method"] == name].groupby("steps")["seconds"].mean() for name in (DIFFUSION, registry.HYBRID)}
+            restoring = float(np.interp(value * aim, spent[registry.HYBRID].index, spent[registry.HYBRID]))
+            ratio = (value * aim * seconds + count * restoring) / (aim * seconds + count * spent[DIFFUSION][aim])
             found["training_steps_ratio"][f"{task}/{label}"] = _ratio(value, low, high, count)
             found["training_seconds_ratio"][f"{task}/{label}"] = _ratio(ratio, ratio, ratio, count)
     return found

@@ -65,7 +65,7 @@ def test_a_stage_that_a_study_does_not_have_itself_is_the_default_one(little):
     import cli as module
 
     assert module._stage_module("fit_dip", "hybrid").__name__ == "dualprior.pipeline.fit_dip"
-    assert module._stage_module("crops", "hybrid").__name__ == "studies.hybrid.crops"
+    assert module._stage_module("photographs", "hybrid").__name__ == "studies.hybrid.photographs"
 
 
 def test_reading_what_a_stage_does_not_declare_fails(cli, stage):

@@ -19,6 +19,7 @@ STUDIES = ["hybrid", "stopping", "theory"]
 PIPELINES = [DEFAULT, *STUDIES]
 FREE = {"common", "pipeline/config"}  # changes no result: how parameters are checked, files written, lines logged, threads counted
 NEEDED = {"common/seeding.py"}  # but this does
+BY_HAND = {"studies/hybrid/metrics/cbm3d.csv"}  # made by an optional package, see studies/hybrid/cbm3d.py
 
 
 def entries(study: str | None) -> dict[str, dict]:
@@ -140,7 +141,7 @@ def test_every_file_is_made_once_and_every_dependency_is_made(study):
     default = [out for name in entries(DEFAULT) for out in outs(entries(DEFAULT)[name])]
     for name, entry in entries(study).items():
         for dep in entry["deps"]:
-            if dep.startswith(("src/", "studies/")) and dep.endswith(".py") or dep.startswith("src/"):
+            if dep.startswith(("src/", "studies/")) and dep.endswith(".py") or dep.startswith("src/") or dep in BY_HAND:
                 continue
             assert any(dep == out or dep.startswith(out + "/") or out.startswith(dep + "/") for out in made + default), f"{name}: {dep}"
 

@@ -31,9 +31,7 @@ def weights(denoiser: Denoiser) -> dict[str, torch.Tensor]:
     return {name: x.to(denoiser.autocast or x.dtype).clone() if name in learned else x.clone() for name, x in state.items()}
 
 
-def save(
-    folder: Path, denoiser: Denoiser, kept: dict[str, torch.Tensor], network: dict, precision: str, kind: str, timesteps: int
-) -> None:
+def save(folder: Path, denoiser: Denoiser, kept: dict[str, torch.Tensor], network: dict, precision: str, kind: str, timesteps: int) -> None:
     """Write ddpm.safetensors into the folder: weights kept of this denoiser, and all that rebuilds the network as its metadata."""
     description = {
         "network": network,
