@@ -25,10 +25,13 @@ def run(config: Config, paths: Paths, key: str) -> None:
     dip: DIP = config.dip
     wanted: LongFits = config.long_fits
     network = dip.networks[io.read_json(paths.dip(key) / "fits.json")["network"]]
-    longer = dip.model_copy(update={"steps": wanted.times * dip.steps, "patience": wanted.times * dip.steps})
-    steps = snapshot_steps(longer.steps, wanted.snapshots)
+    steps = wanted.times * (network.steps or dip.steps)
+    longer = dip.model_copy(update={"snapshots": wanted.snapshots, "patience": steps})
     measured = read_measurement(paths.measurements(key), "test", device.pick()).first(wanted.images)
     pace = device.Pace(fit_dip.trial_step(measured, dip), f"long fits of {key}")
-    result = fit_dip.fit_measurement(measured, longer, network, steps, pace, f"{key}, long")
+    result = fit_dip.fit_measurement(measured, longer, network.model_copy(update={"steps": steps}), pace, f"{key}, long")
     io.write_tensors(paths.folder("long_fits") / key / "snapshots.safetensors", {"snapshots": torch.stack(result.snapshots).half()})
-    io.write_json(paths.folder("long_fits") / key / "steps.json", {"steps": steps, "stop_step": result.stop.step.tolist()})
+    io.write_json(
+        paths.folder("long_fits") / key / "steps.json",
+        {"steps": snapshot_steps(steps, wanted.snapshots), "stop_step": result.stop.step.tolist()},
+    )

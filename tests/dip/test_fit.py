@@ -78,7 +78,7 @@ def test_exact_data_are_not_looked_at_before_the_least_step(task, waits):
     changes = {"steps": 8, "check_every": 2, "least_step": 6, "patience": 100}
     measured, settings = tiny.problem(task, 2).measured, tiny.params().dip.model_copy(update=changes)
     pace = SimpleNamespace(step=lambda: None)
-    result = fit_dip.fit_measurement(measured, settings, settings.networks["skip"], [8], pace, "tiny")
+    result = fit_dip.fit_measurement(measured, settings, settings.networks["skip"], pace, "tiny")
     assert sorted({row["step"] for row in result.trace}) == ([6, 8] if waits else [2, 4, 6, 8])
     assert not waits or result.stop.step.min() >= 6
 

@@ -87,7 +87,8 @@ class DIPNetwork(Section):
     kind: Literal["skip", "unet", "decoder"]
     channels: Annotated[tuple[Count, ...], Field(min_length=1, max_length=6)]
     skip_channels: Annotated[Whole, Field(ge=0)] | None = None
-    lr: Positive | None = None  # its own learning rate, in place of dip.lr
+    lr: Positive | None = None  # its own, in place of those of all networks
+    steps: Annotated[Whole, Field(ge=2)] | None = None
     input_channels: Count
 
     @model_validator(mode="after")

@@ -53,7 +53,7 @@ class Recipe:
     @classmethod
     def of(cls, values: Mapping, network: Mapping) -> "Recipe":
         """From the parameter section `dip` and one of its networks as plain mappings; what a recipe has no use for is left out."""
-        own = {name: value for name, value in network.items() if value is not None and name not in ("kind", "lr")}
+        own = {name: value for name, value in network.items() if value is not None and name not in ("kind", "lr", "steps")}
         flat = {**values, "kind": network["kind"], "network": own, "lr": network.get("lr") or values["lr"]}
         return cls(**{field.name: flat[field.name] for field in fields(cls)})
 

@@ -8,7 +8,7 @@ methods do. The network is chosen on validation images.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
@@ -43,16 +43,20 @@ def run(config: Config, paths: Paths, key: str) -> None:
     settings: DIP = config.dip
     where = device.pick()
     clean_val = to_unit(io.read_array(paths.split("val"))).to(where)
-    steps = dip.snapshot_steps(settings.steps, settings.snapshots)
     val, test = (read_measurement(paths.measurements(key), split, where) for split in ("val", "test"))
     pace = device.Pace(trial_step(val, settings), f"fits of {key}")
-    tried = {name: fit_measurement(val, settings, network, steps, pace, f"{key}, {name}") for name, network in settings.networks.items()}
+    tried = {name: fit_measurement(val, settings, network, pace, f"{key}, {name}") for name, network in settings.networks.items()}
     scores = {name: round(mean_psnr(result.stopped, clean_val), 3) for name, result in tried.items()}
     best = max(scores, key=scores.__getitem__)
     network = settings.networks[best]
     log.info("%s: network %s chosen by validation PSNR %s", key, best, scores)
-    results = {"val": tried[best], "test": fit_measurement(test, settings, network, steps, pace, f"{key}, test")}
-    info = {"steps": steps, "network": best, "val_psnr": scores, "recipe": asdict(recipe(settings, network, test))}
+    results = {"val": tried[best], "test": fit_measurement(test, settings, network, pace, f"{key}, test")}
+    info = {
+        "steps": dip.snapshot_steps(network.steps or settings.steps, settings.snapshots),
+        "network": best,
+        "val_psnr": scores,
+        "recipe": asdict(recipe(settings, network, test)),
+    }
     io.write_tensors(paths.dip(key) / "fits.safetensors", {name: x for split, r in results.items() for name, x in r.tensors(split).items()})
     io.write_json(paths.dip(key) / "fits.json", info | {split: result.info() for split, result in results.items()})
     traces = pd.concat(pd.DataFrame(result.trace).assign(split=split) for split, result in results.items())
@@ -94,13 +98,12 @@ def trial_step(measured: Measurement, settings: DIP) -> Callable[[], object]:
     return lambda: next(steps)
 
 
-def fit_measurement(
-    measured: Measurement, settings: DIP, network: DIPNetwork, snapshot_steps: Sequence[int], pace: device.Pace, what: str
-) -> FitResult:
+def fit_measurement(measured: Measurement, settings: DIP, network: DIPNetwork, pace: device.Pace, what: str) -> FitResult:
     """Fit all images of one split by the recipe for its operator, stopped by the recorrupted split."""
     noise = ImageNoise(settings.seed, "witness", measured.names)
     risk = recorrupted_split(measured.op, measured.y, measured.sigma_y, settings.split_alpha, noise)
-    return fit(measured, risk, settings, recipe(settings, network, measured), snapshot_steps, pace, what)
+    settings = settings.model_copy(update={"steps": network.steps or settings.steps})
+    return fit(measured, risk, settings, recipe(settings, network, measured), pace, what)
 
 
 def fit(
@@ -108,7 +111,6 @@ def fit(
     risk: RiskEstimate,
     settings: DIP,
     recipe: dip.Recipe,
-    snapshot_steps: Sequence[int],
     pace: device.Pace,
     what: str,
 ) -> FitResult:
@@ -120,7 +122,7 @@ def fit(
     # exact data hold no noise to be fitted: late costs less than early, when two fits agree as both are still flat
     patience, first = (settings.patience, 1) if measured.sigma_y > 0 else (None, settings.least_step)
     rule = paired_fits.stopped_by(risk, patience)
-    result, wanted = FitResult(rule.stop), set(snapshot_steps)
+    result, wanted = FitResult(rule.stop), set(dip.snapshot_steps(settings.steps, settings.snapshots))
     with Stopwatch(count) as watch:
         for done in track(steps, f"fit {what}", settings.steps):
             pace.step()
