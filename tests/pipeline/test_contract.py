@@ -19,7 +19,7 @@ STUDIES = ["hybrid", "stopping", "theory"]
 PIPELINES = [DEFAULT, *STUDIES]
 FREE = {"common", "pipeline/config"}  # changes no result: how parameters are checked, files written, lines logged, threads counted
 NEEDED = {"common/seeding.py"}  # but this does
-BY_HAND = {"studies/hybrid/metrics/cbm3d.csv"}  # made by an optional package, see studies/hybrid/cbm3d.py
+BY_HAND = {"studies/hybrid/metrics/cbm3d.csv"}  # made by an optional package, see benchmarks/cbm3d.py
 
 
 def entries(study: str | None) -> dict[str, dict]:

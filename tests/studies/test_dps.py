@@ -8,7 +8,7 @@ from dualprior.common.seeding import ImageNoise
 from dualprior.degradation.operators import Identity
 from dualprior.diffusion.samplers import ddpm_split, last, reverse
 from dualprior.diffusion.schedule import few_step_grid
-from studies.hybrid.dps import dps
+from studies.hybrid.posterior_sampling import dps
 from studies.theory.gaussian_theory import gaussian_denoiser
 
 SIGMAS = few_step_grid(2.0, 6)

@@ -1,6 +1,6 @@
 """CBM3D (Dabov et al. 2007) on the study's noisy crops: an optional row, as its package is free for non-commercial use only.
 
-No stage: `pip install bm3d`, then `PYTHONPATH=src python -m studies.hybrid.cbm3d` after stage degrade writes metrics/cbm3d.csv.
+After the study's stage degrade, `pip install bm3d` and `PYTHONPATH=src python benchmarks/cbm3d.py` write its metrics/cbm3d.csv.
 """
 
 from pathlib import Path
