@@ -46,7 +46,7 @@ def run(config: Config, paths: Paths, key: str) -> None:
                 scores[lr, step] = mean_psnr(x, clean)
         lr, last = max(scores, key=scores.__getitem__)
         choices[name] = {"lr": lr, "step": last, "val_psnr": round(scores[lr, last], 3)}
-        images[name] = dict(outputs(denoise, test, fitted, split, lr, wanted))[last]
+        images[name] = dict(outputs(denoise, test, fitted, split, lr, wanted.model_copy(update={"steps": last})))[last]
     io.write_tensors(paths.folder("fitting") / key / "images.safetensors", images)
     io.write_json(paths.folder("fitting") / key / "choices.json", choices)
 
@@ -65,10 +65,10 @@ def redrawn(denoise: Denoiser, seed: int) -> Denoiser:
 def outputs(denoise: Denoiser, given: Problem, fitted: str, split: str, lr: float, wanted: Fitting) -> Iterator[tuple[int, Tensor]]:
     """(step, restorations [n, C, H, W]) along the fits of all images."""
     measured = given.measured
-    noise: ImageNoise = given.noise(f"fitting-{split}")
     steps = {"steps": wanted.steps, "every": wanted.every, "lr": lr, "alpha": wanted.alpha}
     if fitted == "gains":
-        for now in tune_gains(denoise, measured.y, measured.sigma_y, noise=fixed(noise, measured.y, split), **steps):
+        draw = fixed(given.noise(f"fitting-{split}"), measured.y, split)
+        for now in tune_gains(denoise, measured.y, measured.sigma_y, noise=draw, **steps):
             yield now.step, now.output
         return
     fits = []

@@ -9,7 +9,6 @@ import torch
 from dualprior.common import device, io
 from dualprior.common.params import DIP
 from dualprior.degradation.measurement import read_measurement
-from dualprior.dip.fit import snapshot_steps
 from dualprior.pipeline import fit_dip
 from studies.hybrid.params import LongFits
 
@@ -31,7 +30,4 @@ def run(config: Config, paths: Paths, key: str) -> None:
     pace = device.Pace(fit_dip.trial_step(measured, dip), f"long fits of {key}")
     result = fit_dip.fit_measurement(measured, longer, network.model_copy(update={"steps": steps}), pace, f"{key}, long")
     io.write_tensors(paths.folder("long_fits") / key / "snapshots.safetensors", {"snapshots": torch.stack(result.snapshots).half()})
-    io.write_json(
-        paths.folder("long_fits") / key / "steps.json",
-        {"steps": snapshot_steps(steps, wanted.snapshots), "stop_step": result.stop.step.tolist()},
-    )
+    io.write_json(paths.folder("long_fits") / key / "steps.json", {"steps": result.steps, "stop_step": result.stop.step.tolist()})

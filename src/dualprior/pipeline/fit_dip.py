@@ -51,12 +51,7 @@ def run(config: Config, paths: Paths, key: str) -> None:
     network = settings.networks[best]
     log.info("%s: network %s chosen by validation PSNR %s", key, best, scores)
     results = {"val": tried[best], "test": fit_measurement(test, settings, network, pace, f"{key}, test")}
-    info = {
-        "steps": dip.snapshot_steps(network.steps or settings.steps, settings.snapshots),
-        "network": best,
-        "val_psnr": scores,
-        "recipe": asdict(recipe(settings, network, test)),
-    }
+    info = {"steps": tried[best].steps, "network": best, "val_psnr": scores, "recipe": asdict(recipe(settings, network, test))}
     io.write_tensors(paths.dip(key) / "fits.safetensors", {name: x for split, r in results.items() for name, x in r.tensors(split).items()})
     io.write_json(paths.dip(key) / "fits.json", info | {split: result.info() for split, result in results.items()})
     traces = pd.concat(pd.DataFrame(result.trace).assign(split=split) for split, result in results.items())
@@ -66,6 +61,7 @@ def run(config: Config, paths: Paths, key: str) -> None:
 @dataclass
 class FitResult:
     stop: StopState
+    steps: list[int]  # of the snapshots
     seconds_per_step: float = 0.0  # wall seconds of one step of both fits of one image, the stopping rule included
     snapshots: list[Tensor] = field(default_factory=list)  # [n, C, H, W] each, on the CPU
     trace: list[dict] = field(default_factory=list)
@@ -122,7 +118,8 @@ def fit(
     # exact data hold no noise to be fitted: late costs less than early, when two fits agree as both are still flat
     patience, first = (settings.patience, 1) if measured.sigma_y > 0 else (None, settings.least_step)
     rule = paired_fits.stopped_by(risk, patience)
-    result, wanted = FitResult(rule.stop), set(dip.snapshot_steps(settings.steps, settings.snapshots))
+    result = FitResult(rule.stop, dip.snapshot_steps(settings.steps, settings.snapshots))
+    wanted = set(result.steps)
     with Stopwatch(count) as watch:
         for done in track(steps, f"fit {what}", settings.steps):
             pace.step()
