@@ -20,6 +20,7 @@ class Photographs(Section):
     patches: Count
     scales: Annotated[tuple[Annotated[Number, Field(gt=0, le=1)], ...], Field(min_length=1)]  # of the training photographs
     crop: Annotated[Whole, Field(ge=16, multiple_of=8)]
+    whole: Annotated[Whole, Field(ge=16, multiple_of=8)]  # side of the squares that stand for whole photographs
     seeds: Count  # of each test crop, with noise, masks, DIP networks and samplers' noise of its own
 
 

@@ -1,6 +1,6 @@
 """photographs: training patches, and one crop of every validation and test photograph, from the folders that params.yaml names.
 
-Each test crop stands once for every seed.
+Each test crop stands once for every seed. Split "whole" holds the middle square of every test photograph that is large enough.
 """
 
 from __future__ import annotations
@@ -41,6 +41,9 @@ def run(config: Config, paths: Paths) -> None:
         cut = [crop(file, wanted.crop) for file in splits[split]]
         io.write_array(paths.split(split), np.stack([each.pixels for each in cut] * seeds))
         tables.append(repeated(manifest(split, cut), seeds))
+    squares = [square for file in splits["test"] if (square := middle(file, wanted.whole)) is not None]
+    io.write_array(paths.split("whole"), np.stack([each.pixels for each in squares]))
+    tables.append(repeated(manifest("whole", squares), 1))
     io.write_table(paths.manifest, pd.concat(tables, ignore_index=True))
     log.info("%d patches of %d photographs; %d validation and %d test crops", len(patches), len(sources), *map(len, splits.values()))
 
@@ -65,6 +68,14 @@ def crop(file: Path, size: int) -> data.Crop:
     pixels = read_photograph(file)
     contrast = data.contrast(pixels, size)
     x, y = max(data.grid(pixels, size), key=lambda corner: contrast[corner[1], corner[0]])
+    return data.Crop(file.name, file.name, 1.0, x, y, np.ascontiguousarray(pixels[y : y + size, x : x + size]))
+
+
+def middle(file: Path, size: int) -> data.Crop | None:
+    pixels = read_photograph(file)
+    y, x = ((side - size) // 2 for side in pixels.shape[:2])
+    if min(x, y) < 0:
+        return None
     return data.Crop(file.name, file.name, 1.0, x, y, np.ascontiguousarray(pixels[y : y + size, x : x + size]))
 
 

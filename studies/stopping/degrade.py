@@ -1,4 +1,4 @@
-"""degrade@problem: measure the crops of the study anew, with several kinds of noise, and for each test crop several seeds.
+"""degrade@problem: measure photographs of the study of the hybrid anew, with several kinds of noise.
 
 A problem marked `leaks` has the clean image itself for a measurement.
 """
@@ -8,15 +8,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 from torch import Tensor
 
-from dualprior.common import io
 from dualprior.common.errors import UserError
 from dualprior.common.seeding import generator
 from dualprior.data.pixels import to_unit
 from dualprior.degradation.measurement import measure, write_measurement
+from studies.stopping import images
 from studies.stopping.params import Images, Problem
 
 if TYPE_CHECKING:
@@ -31,14 +30,14 @@ log = logging.getLogger(__name__)
 
 def run(config: Config, paths: Paths, key: str) -> None:
     """key: the problem."""
-    images: Images = config.images
+    wanted: Images = config.images
     problem: Problem = config.entry("problems", key)
-    manifest, tensors, names = io.read_table(paths.default.manifest), {}, {}
+    tensors, names = {}, {}
     for split in ("val", "test"):
-        crops = chosen(manifest, split, images)
-        x = to_unit(io.read_array(paths.default.split(split)))[crops["index"].tolist()]
-        names[split] = list(crops["name"])
-        tensors |= {f"{split}_{name}": tensor for name, tensor in _measured(x, problem, images.seed, key, names[split]).items()}
+        rows, pixels = images.chosen(paths, split, problem, wanted)
+        names[split] = list(rows["name"])
+        measured = _measured(to_unit(pixels), problem, wanted.seed, key, names[split])
+        tensors |= {f"{split}_{name}": tensor for name, tensor in measured.items()}
     write_measurement(paths.measurements(key), tensors, names, problem)
     log.info("%s: %d validation and %d test measurements", key, len(names["val"]), len(names["test"]))
 
@@ -54,18 +53,6 @@ def _measured(x: Tensor, problem: Problem, seed: int, key: str, names: list[str]
         return {"y": poisson(x, problem.peak, rngs)}
     strikes: list[torch.Generator] = [generator(seed, "degrade", key, name, "impulses") for name in names]
     return {"y": impulses(gaussian(x, problem.noise, rngs), problem.share, strikes)}
-
-
-def chosen(manifest: pd.DataFrame, split: str, images: Images) -> pd.DataFrame:
-    """One row a measurement: index of its crop in the split's array, image, seed, name ("image~seed").
-
-    The first crops of the split (which alternate between photographs and scales), test crops once for every seed,
-    validation crops once.
-    """
-    rows = manifest[manifest["split"] == split].sort_values("index").head(images.test if split == "test" else images.val)
-    seeds = range(images.seeds if split == "test" else 1)
-    every = pd.concat([rows[["index", "image"]].assign(seed=seed) for seed in seeds], ignore_index=True)
-    return every.assign(name=every["image"] + "~" + every["seed"].astype(str))
 
 
 # --- noise: images in [-1, 1], drawn per image; levels in the field's units ---

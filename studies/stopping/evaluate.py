@@ -15,8 +15,8 @@ from dualprior.common.params import Evaluate
 from dualprior.data.pixels import pixels_01, to_01
 from dualprior.evaluation.image_metrics import interval, measured
 from studies.stopping import plots
-from studies.stopping.degrade import chosen
 from studies.stopping.findings import OURS, RULES, findings
+from studies.stopping.images import chosen
 from studies.stopping.params import Fit, Images, Problem
 
 if TYPE_CHECKING:
@@ -31,29 +31,31 @@ LIKE = {"one_split": "split", "held_out": "split"}  # rules that take over anoth
 
 
 def run(config: Config, paths: Paths) -> None:
-    images: Images = config.images
+    wanted: Images = config.images
     settings: Evaluate = config.evaluate
     fits: dict[str, Fit] = config.fits
     problems: dict[str, Problem] = config.problems
-    manifest = io.read_table(paths.default.manifest)
-    crops = {split: chosen(manifest, split, images) for split in ("val", "test")}
-    clean = {split: pixels_01(io.read_array(paths.default.split(split)))[crops[split]["index"].to_numpy()] for split in crops}
+    measured_of = {(key, split): chosen(paths, split, each, wanted) for key, each in problems.items() for split in ("val", "test")}
+    images = pd.concat([rows.assign(index=range(len(rows))) for rows, _ in measured_of.values()]).drop_duplicates("name")
     stops, estimates, costs = (io.read_table(paths.folder("stopped") / f"{name}.csv") for name in ("stops", "estimates", "costs"))
-    curves, annealed = {}, []
+    curves, annealed, names = {}, [], {}
     for name, fit in fits.items():
         folder = paths.folder("fits") / fit.problem / name
         kept, info = io.read_tensors_as_arrays(folder / "iterates.safetensors"), io.read_json(folder / "info.json")
+        names[name] = list(measured_of[fit.problem, "test"][0]["name"])
         curves[name] = {
-            (split, stream): Curve.of(info["steps"], iterates, clean[split])
-            for split in clean
+            (split, stream): Curve.of(info["steps"], iterates, pixels_01(measured_of[fit.problem, split][1]))
+            for split in ("val", "test")
             for stream, iterates in _streams(kept, split)
         }
         annealed += [{"fit": name, **row} for row in info["levels"] if row["split"] == "test"]
-    stops = pd.concat([stops, *(_fixed(name, curves[name], crops["test"]["name"]) for name in fits)], ignore_index=True)
+    stops = pd.concat([stops, *(_fixed(name, curves[name], names[name]) for name in fits)], ignore_index=True)
     described = pd.DataFrame([_described(name, fit, problems[fit.problem]) for name, fit in fits.items()])
-    tried = _rows(stops, curves, crops).merge(described, on="fit")
+    tried = _rows(stops, curves, images.set_index("name")).merge(described, on="fit")
     rows = _as_chosen(tried[tried["split"] == "test"].drop(columns="split"), best_settings(tried))
-    calibration = _calibration(estimates, curves, crops["test"]).merge(described[["fit", "plain", "denoising"]], on="fit")
+    told = estimates.assign(predicted_psnr=10 * np.log10(4 / estimates["estimate"].clip(lower=1e-6)))
+    rows = rows.merge(told[["fit", "rule", "name", "step", "predicted_psnr"]], on=["fit", "rule", "name", "step"], how="left")
+    calibration = _calibration(estimates, curves, names).merge(described[["fit", "plain", "denoising"]], on="fit")
     calibration = calibration[calibration["plain"] & calibration["denoising"]]
     bounds = partial(interval, resamples=settings.bootstrap, confidence=settings.confidence, seed=settings.seed)
     found = findings(rows, calibration, bounds)
@@ -63,7 +65,7 @@ def run(config: Config, paths: Paths) -> None:
     for name, table in tables.items():
         io.write_table(paths.metrics(f"{name}.csv"), table)
     io.write_figure(paths.plot("losses"), plots.losses(found["stopping_loss_db"], {rule: about[0] for rule, about in RULES.items()}, OURS))
-    io.write_figure(paths.plot("stops"), plots.stops(rows, curves, list(crops["test"]["name"]), OURS))
+    io.write_figure(paths.plot("stops"), plots.stops(rows, curves, names))
 
 
 def best_settings(tried: pd.DataFrame) -> dict[str, int]:
@@ -113,7 +115,7 @@ def _streams(kept: dict[str, np.ndarray], split: str) -> Iterator[tuple[str, Ite
         yield "whole", kept[f"{split}_whole"]
 
 
-def _fixed(name: str, curves: dict, names: pd.Series) -> pd.DataFrame:
+def _fixed(name: str, curves: dict, names: list[str]) -> pd.DataFrame:
     """The rule "fixed": the step of the best mean PSNR over the validation images of the same fits."""
     rows = []
     for stream, rule in (("whole", "fixed"), ("pair", "fixed_pair")):
@@ -146,21 +148,23 @@ def _described(name: str, fit: Fit, problem: Problem) -> dict:
         "fit": name, "network": fit.network,
         "problem": fit.problem, "denoising": problem.denoising, "leaks": problem.leaks, "split_kind": fit.split,
         "noise_level": fit.noise_level, "annealing": fit.annealing, "plain": fit.plain,
-        "exact": problem.hides and problem.sigma_y == 0,
+        "exact": problem.hides and problem.sigma_y == 0, "whole": problem.whole_photographs,
     }  # fmt: skip
 
 
-def _rows(stops: pd.DataFrame, curves: dict, crops: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """One row a fit, rule and measurement: the PSNR of the stop, the peak of the fit it stopped, and of the fit to all of y."""
-    places = {(split, name): index for split, table in crops.items() for index, name in enumerate(table["name"])}
+def _rows(stops: pd.DataFrame, curves: dict, images: pd.DataFrame) -> pd.DataFrame:
+    """One row a fit, rule and measurement: the PSNR of the stop, the peak of the fit it stopped, and of the fit to all of y.
+
+    images: by name, index among its split's measurements, image and seed.
+    """
     rows = []
     for stop in stops.itertuples():
-        index, curve = places[stop.split, stop.name], curves[stop.fit][stop.split, stop.stream]
+        index, curve = images.at[stop.name, "index"], curves[stop.fit][stop.split, stop.stream]
         psnr, peak = curve.at(stop.step, index), float(curve.psnr[:, index].max())
         whole = curves[stop.fit].get((stop.split, "whole"))
         rows.append({
             "split": stop.split, "fit": stop.fit, "rule": stop.rule, "stream": stop.stream, "name": stop.name,
-            "image": crops[stop.split]["image"].iat[index], "seed": crops[stop.split]["seed"].iat[index], "step": stop.step,
+            "image": images.at[stop.name, "image"], "seed": images.at[stop.name, "seed"], "step": stop.step,
             "decided_step": stop.decided_step, "peak_step": curve.steps[int(curve.psnr[:, index].argmax())],
             "psnr": round(psnr, 4), "peak": round(peak, 4), "gap": round(peak - psnr, 4),
             "whole_peak": None if whole is None else round(float(whole.psnr[:, index].max()), 4),
@@ -168,15 +172,14 @@ def _rows(stops: pd.DataFrame, curves: dict, crops: dict[str, pd.DataFrame]) -> 
     return pd.DataFrame(rows)
 
 
-def _calibration(estimates: pd.DataFrame, curves: dict, crops: pd.DataFrame) -> pd.DataFrame:
+def _calibration(estimates: pd.DataFrame, curves: dict, names: dict[str, list[str]]) -> pd.DataFrame:
     """Mean estimated over mean true squared error, and the correlation of their roots, of every fit and rule that estimates one."""
     streams = {"split": "pair", "held_out": "pair", "one_split": "first", "sure": "whole"}
-    places = {name: index for index, name in enumerate(crops["name"])}
     table = []
     for (fit, rule), group in estimates[estimates["step"] >= SETTLED].groupby(["fit", "rule"], sort=False):
         curve = curves[fit]["test", streams[rule]]
         step_place = {step: i for i, step in enumerate(curve.steps)}
-        true = curve.error[group["step"].map(step_place).to_numpy(), group["name"].map(places).to_numpy()]
+        true = curve.error[group["step"].map(step_place).to_numpy(), group["name"].map(names[fit].index).to_numpy()]
         r = float(np.corrcoef(np.sqrt(group["estimate"].clip(lower=0)), np.sqrt(true))[0, 1])
         table.append({"fit": fit, "rule": rule, "ratio": round(float(group["estimate"].mean() / true.mean()), 4), "r": round(r, 4)})
     return pd.DataFrame(table, columns=["fit", "rule", "ratio", "r"])

@@ -1,6 +1,6 @@
 """What the study found: questions with a value a rule, a task or a level, and its interval.
 
-The unit of every interval is the test crop: the values of a crop over networks, noises and seeds are averaged first.
+The unit of every interval is the photograph: its values over networks, noises and seeds are averaged first.
 """
 
 import pandas as pd
@@ -29,8 +29,8 @@ RULES = {  # rule: (what it is, what it knows beside the measurement, fits it ru
 SAME_FIT = ["network", "problem", "name"]
 
 
-def by_crop(rows: pd.DataFrame, value: str) -> pd.Series:
-    """Mean of `value` for each crop: [crops]."""
+def by_photograph(rows: pd.DataFrame, value: str) -> pd.Series:
+    """Mean of `value` for each photograph."""
     return rows.groupby("image", sort=False)[value].mean()
 
 
@@ -38,19 +38,21 @@ def findings(rows: pd.DataFrame, calibration: pd.DataFrame, interval: Interval) 
     """rows: of metrics/rows.csv; calibration: fit, rule, ratio of estimated to true error."""
 
     def each(groups: dict[str, pd.DataFrame], value: str, unit: str = "dB") -> dict[str, Finding]:
-        return {key: finding(by_crop(mine, value), unit, interval) for key, mine in groups.items() if len(mine)}
+        return {key: finding(by_photograph(mine, value), unit, interval) for key, mine in groups.items() if len(mine)}
 
-    plain = rows[rows["plain"] & rows["denoising"]]
+    plain = rows[rows["plain"] & rows["denoising"] & ~rows["whole"]]
     ours = plain[plain["rule"] == OURS]
     of_rule = {rule: plain[plain["rule"] == rule] for rule in RULES}
     kept = {rule: _paired(ours, mine, "psnr") for rule, mine in of_rule.items() if rule != OURS}
     two_fits = rows[(rows["split_kind"] == "none") & (rows["rule"] == "last_pair")]
-    tasks = rows[(rows["rule"] == OURS) & rows["plain"] & ~rows["denoising"] & ~rows["leaks"]]
+    tasks = rows[(rows["rule"] == OURS) & rows["plain"] & ~rows["leaks"]]
     split = rows[(rows["rule"] == OURS) & rows["denoising"] & (rows["split_kind"] == "recorrupted")]
     levels = split[(split["annealing"] == "none") & split["problem"].isin(split[split["noise_level"] != "known"]["problem"])]
     levels = levels[levels["network"].isin(split[split["noise_level"] != "known"]["network"])]
     annealed = {kind: split[split["annealing"] == kind] for kind in ("target", "input")}
     told = calibration[calibration["rule"] == OURS]["ratio"]
+    predicted = split[split["annealing"] == "none"].assign(error=(split["predicted_psnr"] - split["psnr"]).abs())
+    predicted = dict(list(predicted.groupby(predicted["problem"] + "/" + predicted["noise_level"], sort=False)))
     return {
         "stopping_loss_db": each(of_rule, "gap"),
         "failure_share": each({rule: mine.assign(fails=mine["gap"] > FAILURE_DB) for rule, mine in of_rule.items()}, "fails", "share"),
@@ -59,6 +61,7 @@ def findings(rows: pd.DataFrame, calibration: pd.DataFrame, interval: Interval) 
         "kept_over_oracle_of_one_fit_db": each({OURS: ours.assign(difference=ours["psnr"] - ours["whole_peak"])}, "difference"),
         "kept_over_oracle_of_two_fits_db": each({OURS: _paired(ours, two_fits, "peak")}, "difference"),
         "loss_by_noise_level_db": each(dict(list(levels.groupby("noise_level", sort=False))), "gap"),
+        "predicted_psnr_error_db": each(predicted, "error"),
         "annealing_gain_db": each({kind: _paired(mine, ours, "psnr") for kind, mine in annealed.items()}, "difference"),
         "estimated_over_true_error": {"all": finding(told, "ratio; its unit is the fit", interval)} if len(told) else {},
     }  # fmt: skip

@@ -9,8 +9,9 @@ from dualprior.degradation.task import Task
 
 
 class Images(Section):
-    """Which crops of the default experiment, and how often each is measured anew."""
+    """Which photographs of the study of the hybrid, and how often each is measured anew."""
 
+    crop: Annotated[Whole, Field(ge=16, multiple_of=8)]  # side of the middle of its crops
     test: Count
     seeds: Count  # each with noise, masks and networks of its own
     val: Count  # measured once
@@ -23,6 +24,7 @@ class Problem(Task):
     kind: Literal["gaussian", "poisson", "impulses"] = "gaussian"
     peak: Positive | None = None  # photons at white
     share: Share | None = None  # of the values struck by salt or pepper, over the Gaussian noise
+    whole_photographs: bool = False  # its test images; validation images are crops
     leaks: bool = False  # the clean image itself is the measurement: never ranked
 
     @model_validator(mode="after")

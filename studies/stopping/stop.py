@@ -27,6 +27,7 @@ from dualprior.diffusion.denoiser import Denoiser
 from dualprior.dip import fit as dip
 from dualprior.dip import paired_fits
 from dualprior.dip.early_stopping import Iterate, Last, LeastEstimate, Rule, StopState
+from studies.stopping.images import hybrid
 from studies.stopping.params import Fit, Fitting, Problem, Rules
 from studies.stopping.published_rules import (
     DiffusionScore,
@@ -54,7 +55,7 @@ def run(config: Config, paths: Paths) -> None:
     problems: dict[str, Problem] = config.problems
     networks: dict[str, DIPNetwork] = config.networks
     where = device.pick()
-    denoise = checkpoint.load(paths.default.models, where).denoise
+    denoise = checkpoint.load(hybrid(paths).models, where).denoise
     stops, estimates, costs = [], [], []
     for name, fit in track(list(config.fits.items()), "stop"):
         folder, problem = paths.folder("fits") / fit.problem / name, problems[fit.problem]

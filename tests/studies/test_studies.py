@@ -24,7 +24,7 @@ from studies.stopping import fit, stop
 from studies.stopping.params import Params as Stopping
 
 SMOKE = tiny.params().model_copy(update={"tasks": {name: tiny.params().tasks[name] for name in ("denoise50", "sr4")}})
-SIZES = {"train": 8, "val": 2, "test": 4}
+SIZES = {"train": 8, "val": 2, "test": 4, "whole": 2}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -36,13 +36,13 @@ def _one_thread():
 
 
 @pytest.fixture(scope="module")
-def default(tmp_path_factory) -> Paths:
-    """What the studies take from the default experiment: crops and a trained model."""
-    paths = Paths(tmp_path_factory.mktemp("studies"))
+def photographed(tmp_path_factory) -> Paths:
+    """What the study of stopping rules takes from that of the hybrid: photographs, with two seeds of a crop, and a trained model."""
+    paths = Paths(tmp_path_factory.mktemp("studies"), "hybrid")
     for name, count in SIZES.items():
-        io.write_array(paths.split(name), to_uint8(tiny.images(count)))
-    rows = [(split, i, f"{split}{i}") for split, count in SIZES.items() for i in range(count)]
-    io.write_table(paths.manifest, pd.DataFrame(rows, columns=["split", "index", "image"]))
+        io.write_array(paths.split(name), to_uint8(tiny.images(count, side=48 if name == "whole" else 32)))
+    rows = [(split, i, f"{split}{i % 2 if split == 'test' else i}") for split, count in SIZES.items() for i in range(count)]
+    io.write_table(paths.manifest, pd.DataFrame(rows, columns=["split", "index", "crop"]))
     train_ddpm.run(Config([SMOKE], train_ddpm.PARAMS), paths)
     return paths
 
@@ -57,8 +57,9 @@ def config(stage, study, key=None) -> Config:
 def stopping() -> Stopping:
     """The committed parameters, three fits of them, and few steps."""
     data = read_yaml(tiny.PROJECT / "studies/stopping/params.yaml")
-    data["images"] |= {"test": 2, "seeds": 2, "val": 2}
-    kept = ["skip-gaussian50", "skip-sr4", "two_fits-gaussian50", "level_low-gaussian50", "annealing_target-gaussian50", "skip-poisson30"]
+    data["images"] |= {"test": 2, "seeds": 2, "val": 2, "crop": 16}
+    kept = ["skip-gaussian50", "skip-sr4", "two_fits-gaussian50", "skip-whole50", "level_low-whole50"]
+    kept += ["annealing_target-gaussian50", "skip-poisson30"]
     data["fits"] = {name: data["fits"][name] | {"steps": 20, "every": 4} for name in kept}
     data["networks"] = {"skip": {"kind": "skip", "channels": [4, 4], "skip_channels": 2, "input_channels": 4}}
     data["fitting"] |= {"precision": "float32"}
@@ -67,18 +68,20 @@ def stopping() -> Stopping:
 
 
 @pytest.fixture(scope="module")
-def stopped(default, tmp_path_factory) -> Paths:
+def stopped(photographed) -> Paths:
     study = stopping()
-    paths = Paths(default.root, "stopping")
+    paths = Paths(photographed.root, "stopping")
     problems = dict.fromkeys(each.problem for each in study.fits.values())
     for problem in problems:
         measure.run(config(measure, study, problem), paths, problem)
-    clean = io.read_array(default.split("test"))
-    default.split("test").unlink()
+    clean = {split: io.read_array(photographed.split(split)) for split in ("test", "whole")}
+    for split in clean:
+        photographed.split(split).unlink()
     for problem in problems:
         fit.run(config(fit, study, problem), paths, problem)
     stop.run(config(stop, study), paths)
-    io.write_array(default.split("test"), clean)
+    for split, pixels in clean.items():
+        io.write_array(photographed.split(split), pixels)
     judge_stops.run(config(judge_stops, study), paths)
     return paths
 
@@ -101,7 +104,8 @@ def test_the_findings_of_stopping_name_every_rule_and_level(stopped):
     assert {"split", "es_wmv", "discrepancy", "sure", "last"} <= found["stopping_loss_db"].keys()
     assert found["stopping_loss_db"]["split"]["n"] == 2  # crops, not seeds
     assert found["loss_by_noise_level_db"].keys() == {"known", "low"}
-    assert found["stopping_loss_by_task_db"].keys() == {"sr4"}
+    assert found["stopping_loss_by_task_db"].keys() == {"gaussian50", "sr4", "whole50", "poisson30"}
+    assert {"whole50/known", "whole50/low", "gaussian50/known"} <= found["predicted_psnr_error_db"].keys()
     assert found["annealing_gain_db"].keys() == {"target"}
     assert found["kept_over_oracle_of_two_fits_db"]
 
@@ -116,7 +120,7 @@ def wide() -> Wide:
     data |= {"problems": ["denoise50", "sr4"], "ddpm": smoke["ddpm"], "dip": smoke["dip"], "restore": smoke["restore"]}
     data["ddpm"]["training"] |= {"steps": 4, "lr_decay": "none", "keep": [2]}
     data["photographs"] |= {"train": "train", "validation": 2, "test": ["test"], "patches": 8, "patch_size": 16, "crop": 32, "seeds": 2}
-    data["photographs"] |= {"leave_out": ["left_out.png"], "scales": [1.0]}
+    data["photographs"] |= {"leave_out": ["left_out.png"], "scales": [1.0], "whole": 48}
     data["foreign"] |= {"files": ["skimage/data/ihc.png"], "patches": 8, "steps": 2}
     data["strength"] |= {"priors": ["2", "foreign"], "validation": 2, "images": 2}
     data["fitting"] |= {"priors": ["full"], "validation": 2, "images": 2, "lr": {"all": [1e-3], "gains": [0.01]}, "steps": 2, "every": 1}
