@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dualprior.pipeline.config import Config
 
 PARAMS = ("ablate", "restore.seed")
+GRIDS = {"schedule": "levels of the schedule", "few_step": "few-step levels"}
 
 
 class Row(NamedTuple):
@@ -68,7 +69,9 @@ def varied(val: Problem, test: Problem, clean_val: torch.Tensor, settings: Ablat
         yield Row("start_scale", value, "restart", value == chosen["start_scale"], restarted(start, start_scale=value))
     for value in sorted({*settings.calls, chosen["calls"]}):
         yield Row("calls", value, "restart", value == chosen["calls"], restarted(start, calls=value))
-        yield Row("calls", value, "DDPM alone", False, diffusion.chain(test, {}, **{**choices[CHAIN], "calls": value}))
+        for grid, label in GRIDS.items():
+            alone = diffusion.chain(test, {}, **{**choices[CHAIN], "calls": value, "grid": grid})
+            yield Row("calls", value, f"DDPM alone, {label}", False, alone)
     steps = test.fits.steps
     for step in sorted({min(steps, key=lambda s: abs(s - value)) for value in settings.dip_steps}):
         at = with_error(dip_at(test, {}, step), overall_rmse(dip_at(val, {}, step).x, clean_val))
