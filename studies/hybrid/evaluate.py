@@ -15,14 +15,14 @@ from dualprior.evaluation import comparisons, figures
 from dualprior.evaluation.image_metrics import image_rows, interval, measured
 from dualprior.pipeline.evaluate import AXES, judge_ablation, judge_task, roles_of
 from dualprior.restoration.registry import HYBRID, REGISTRY
-from studies.hybrid import strength
-from studies.hybrid.params import FULL, Strength
+from studies.hybrid import noise_level, strength
+from studies.hybrid.params import FULL, NoiseLevels, Strength
 
 if TYPE_CHECKING:
     from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
-PARAMS = ("evaluate", "problems", "strength", "ddpm.training")
+PARAMS = ("evaluate", "problems", "strength", "noise_levels", "ddpm.training")
 PARTS = ("gain_over_better_parent_db", "gain_over_frozen_db", "gain_over_no_random_fit_db", "dip_start_gain_db")
 
 
@@ -53,12 +53,24 @@ def run(config: Config, paths: Paths) -> None:
     io.write_table(paths.metrics("per_image.csv"), every)
     io.write_table(paths.metrics("headline.csv"), comparisons.headline(rows[FULL], roles, found))
     io.write_table(paths.metrics("choices.csv"), choices(paths, tasks))
+    louder = at_noise_levels(config.noise_levels, paths, clean, names)
+    by_level = pd.concat([rows[FULL][rows[FULL]["task"].isin(cbm3d["task"])], by_crop(louder)])
+    by_level = by_level.sort_values("task", key=lambda task: task.str.extract(r"(\d+)")[0].astype(float), kind="stable")
+    io.write_table(paths.metrics("noise_levels.csv"), comparisons.headline(by_level, roles, comparisons.findings(by_level, roles, bounds)))
+    io.write_figure(paths.plot("noise_levels"), figures.hero(by_level, roles, bounds))
     _judge_the_rest(paths, clean, names)
     io.write_figure(paths.plot("hero"), figures.hero(rows[FULL], roles, bounds))
     io.write_figure(paths.plot("prior_strength"), strength.figure(axis, strength.PARENTS))
     io.write_figure(paths.plot("starts"), strength.figure(axis, strength.STARTS))
     for name, mine in swept.items():
         io.write_figure(paths.plot(f"ablation_{name}"), figures.ablation(mine, AXES[name]))
+
+
+def at_noise_levels(wanted: NoiseLevels, paths: Paths, clean: np.ndarray, names: list[str]) -> pd.DataFrame:
+    """Rows as `judge_task` gives them, of the noise levels that are not those of a task."""
+    places = {noise_level.task_name(level): noise_level.place(paths, level) for level in wanted.levels}
+    shown = slice(wanted.images)
+    return pd.concat([judge_task(place, place, task, clean[shown], names[shown])[0] for task, place in places.items()])
 
 
 def by_crop(rows: pd.DataFrame) -> pd.DataFrame:

@@ -53,6 +53,15 @@ class Fitting(Section):
     alpha: Positive
 
 
+class NoiseLevels(Section):
+    """Denoising at further noise levels."""
+
+    task: str  # denoising; noise is added to its measurements
+    levels: tuple[str, ...]  # on the 0-255 scale, above the task's
+    validation: Annotated[Whole, Field(ge=2)]
+    images: Count
+
+
 class LongFits(Section):
     """The Deep Image Prior fitted `times` as many steps as by default."""
 
@@ -82,13 +91,15 @@ class Params(Section):
     foreign: Foreign
     strength: Strength
     fitting: Fitting
+    noise_levels: NoiseLevels
     long_fits: LongFits
     dps: DPS
     ablate: Ablate
 
     @model_validator(mode="after")
     def _what_is_named_is_there(self):
-        named = {"fitting.task": (self.fitting.task,), "long_fits.tasks": self.long_fits.tasks, "ablate.tasks": self.ablate.tasks}
+        named = {"fitting.task": (self.fitting.task,), "noise_levels.task": (self.noise_levels.task,)}
+        named |= {"long_fits.tasks": self.long_fits.tasks, "ablate.tasks": self.ablate.tasks}
         for where, tasks in named.items():
             unknown = [task for task in tasks if task not in self.problems]
             if unknown:

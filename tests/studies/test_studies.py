@@ -16,7 +16,7 @@ from dualprior.diffusion import checkpoint
 from dualprior.pipeline import ablate, degrade, fit_dip, restore, train_ddpm
 from dualprior.pipeline.config import Config, check_params, read_yaml
 from studies.hybrid import evaluate as judge_hybrid
-from studies.hybrid import fitting, foreign_prior, long_fits, photographs, posterior_sampling, prior_strength, strength
+from studies.hybrid import fitting, foreign_prior, long_fits, noise_level, photographs, posterior_sampling, prior_strength, strength
 from studies.hybrid.params import Params as Wide
 from studies.stopping import degrade as measure
 from studies.stopping import evaluate as judge_stops
@@ -124,6 +124,7 @@ def wide() -> Wide:
     data["foreign"] |= {"files": ["skimage/data/ihc.png"], "patches": 8, "steps": 2}
     data["strength"] |= {"priors": ["2", "foreign"], "validation": 2, "images": 2}
     data["fitting"] |= {"priors": ["full"], "validation": 2, "images": 2, "lr": {"all": [1e-3], "gains": [0.01]}, "steps": 2, "every": 1}
+    data["noise_levels"] |= {"task": "denoise50", "levels": ["75"], "validation": 2, "images": 2}
     data["long_fits"] |= {"tasks": ["sr4"], "times": 2, "images": 2, "snapshots": 3}
     data["dps"] |= {"calls": 3, "strengths": [1.0], "validation": 2, "images": 2}
     data["ablate"] |= {"tasks": ["sr4"], "start_scale": [1.0, 2.0], "dip_steps": [4, 12], "calls": [1, 3]}
@@ -148,6 +149,7 @@ def restored(tmp_path_factory) -> Paths:
         prior_strength.run(config(prior_strength, study, prior), paths, prior)
     fitting.run(config(fitting, study, "full"), paths, "full")
     long_fits.run(config(long_fits, study, "sr4"), paths, "sr4")
+    noise_level.run(config(noise_level, study, "75"), paths, "75")
     ablate.run(config(ablate, study), paths)
     io.write_array(paths.split("test"), clean)
     names = list(io.read_table(paths.manifest).query("split == 'test'")["image"])
