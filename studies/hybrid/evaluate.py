@@ -32,7 +32,7 @@ def run(config: Config, paths: Paths) -> None:
     tasks = list(config.problems)
     manifest = io.read_table(paths.manifest).query("split == 'test'").sort_values("index")
     clean, names = pixels_01(io.read_array(paths.split("test"))), list(manifest["image"])
-    bounds = partial(interval, resamples=settings.bootstrap, confidence=settings.confidence, seed=settings.seed)
+    bounds = partial(interval, resamples=settings.bootstrap, seed=settings.seed)
 
     def rows_of(place: Paths) -> pd.DataFrame:
         return by_crop(pd.concat([judge_task(place, paths, task, clean, names)[0] for task in tasks], ignore_index=True))

@@ -109,4 +109,7 @@ class Params(Section):
             unknown = [prior for prior in priors if prior not in kept]
             if unknown:
                 raise ValueError(f"{where}={unknown[0]} is not a prior; choose from {', '.join(kept)}")
+        half = str(self.ddpm.training.steps // 2)
+        if half not in self.strength.priors:
+            raise ValueError(f"strength.priors lacks {half}, half of ddpm.training.steps, which the findings ask about; add it")
         return self

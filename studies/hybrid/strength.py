@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dualprior.evaluation.comparisons import Roles, strongest
+from dualprior.evaluation.comparisons import Roles, single, strongest
 from dualprior.evaluation.figures import SERIES, describe, panels
 from dualprior.evaluation.image_metrics import Interval, by_image
 from dualprior.restoration import registry
@@ -51,8 +51,8 @@ def training_saved(axis: pd.DataFrame, steps: int, seconds: float, interval: Int
             spent = {name: mine[mine["method"] == name].groupby("steps")["seconds"].mean() for name in (DIFFUSION, registry.HYBRID)}
             restoring = float(np.interp(value * aim, spent[registry.HYBRID].index, spent[registry.HYBRID]))
             ratio = (value * aim * seconds + count * restoring) / (aim * seconds + count * spent[DIFFUSION][aim])
-            found["training_steps_ratio"][f"{task}/{label}"] = _ratio(value, low, high, count)
-            found["training_seconds_ratio"][f"{task}/{label}"] = _ratio(ratio, ratio, ratio, count)
+            found["training_steps_ratio"][f"{task}/{label}"] = single(value, count, "ratio", low, high)
+            found["training_seconds_ratio"][f"{task}/{label}"] = single(ratio, count, "ratio")
     return found
 
 
@@ -65,10 +65,6 @@ def _share_needed(diffusion: pd.DataFrame, hybrid: pd.DataFrame, aim: int, image
     rows = images.astype(int)
     wanted = diffusion[aim].to_numpy()[rows].mean()
     return min(1.0, steps_to(hybrid.columns.to_numpy(), hybrid.to_numpy()[rows].mean(0), wanted) / aim)
-
-
-def _ratio(value: float, low: float, high: float, count: int) -> dict:
-    return {"value": round(value, 4), "lo": round(low, 4), "hi": round(high, 4), "n": count, "unit": "ratio"}
 
 
 def steps_to(grid: np.ndarray, quality: np.ndarray, wanted: float) -> float:

@@ -57,7 +57,7 @@ def run(config: Config, paths: Paths) -> None:
     rows = rows.merge(told[["fit", "rule", "name", "step", "predicted_psnr"]], on=["fit", "rule", "name", "step"], how="left")
     calibration = _calibration(estimates, curves, names).merge(described[["fit", "plain", "denoising"]], on="fit")
     calibration = calibration[calibration["plain"] & calibration["denoising"]]
-    bounds = partial(interval, resamples=settings.bootstrap, confidence=settings.confidence, seed=settings.seed)
+    bounds = partial(interval, resamples=settings.bootstrap, seed=settings.seed)
     found = findings(rows, calibration, bounds)
     io.write_json(paths.metrics("findings.json"), found)
     tables = {"rows": rows, "calibration": calibration, "costs": costs}

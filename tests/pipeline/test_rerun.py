@@ -88,13 +88,13 @@ def test_one_task_reruns_its_own_fits_and_restorations(workspace):
     assert {name for name in ran if "@" not in name} == {"degrade", "ablate", "audit", "evaluate"}
 
 
-@pytest.mark.parametrize("change", ["figure", "confidence"])
+@pytest.mark.parametrize("change", ["figure", "resamples"])
 def test_judging_differently_reruns_only_the_judge(workspace, change):
     if change == "figure":
         with open(workspace.root / "src/dualprior/evaluation/figures.py", "a") as file:
             file.write("\nNEW = 1\n")
     else:
-        workspace.edit("params.yaml", "confidence: 0.95", "confidence: 0.9")
+        workspace.edit("params.yaml", "bootstrap: ", "bootstrap: 1")
     assert workspace.repro() == ["evaluate"]
 
 

@@ -66,8 +66,8 @@ def test_what_readme_tells_a_person_to_type_succeeds_in_a_clone_that_has_run_no_
     typed = [line.partition("#")[0].strip() for line in readme.splitlines() if line.startswith(("dvc ", "git restore"))]
     assert any(line.startswith("dvc exp run -S ddpm") for line in typed)
     workspace.run("git", "branch", "--force", "main")
-    workspace.dvc("exp", "run", "-S", "evaluate.confidence=0.9")
-    assert "evaluate.confidence" not in workspace.dvc("metrics", "diff", "main", "--targets", "metrics/summary.json").out
+    workspace.dvc("exp", "run", "-S", "evaluate.bootstrap=300")
+    assert "evaluate.bootstrap" not in workspace.dvc("metrics", "diff", "main", "--targets", "metrics/summary.json").out
     (back,) = [line for line in typed if "dvc checkout" in line]
     assert back == "git restore . && dvc checkout"
     workspace.run("git", "restore", ".")

@@ -217,7 +217,6 @@ class Audit(Section):
 
 class Evaluate(Section):
     bootstrap: Annotated[Whole, Field(ge=100)]
-    confidence: Share
     seed: Seed
     extractor: Literal["patch-features", "inception"]
     inception_weights: str | None

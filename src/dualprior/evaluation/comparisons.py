@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
-from dualprior.evaluation.image_metrics import Interval, by_image
+from dualprior.evaluation.image_metrics import CONFIDENCE, Interval, by_image
 
 NEAR_DB = 0.1  # a start scale is near the best when it loses no more
 
@@ -61,7 +61,7 @@ def findings(rows: pd.DataFrame, roles: Roles, interval: Interval) -> dict[str, 
             both = psnr.loc[psnr[roles.full_chain].notna()]
             seconds = by_image(mine, "seconds").loc[both.index]
             ratio = seconds[roles.hybrid].mean() / seconds[roles.full_chain].mean()
-            found.setdefault("seconds_ratio_ddpm_1000", {})[task] = _single(ratio, len(both), "ratio")
+            found.setdefault("seconds_ratio_ddpm_1000", {})[task] = single(ratio, len(both), "ratio")
             add("gain_over_ddpm_1000_db", task, both[roles.hybrid] - both[roles.full_chain], "dB")
         own = mine[mine["method"] == roles.stopped]
         if own["predicted_psnr"].nunique() > 1:  # predicted image by image
@@ -110,15 +110,15 @@ def start_rule_share(table: pd.DataFrame, interval: Interval) -> dict[str, Findi
 
 
 def finding(values, unit: str, interval: Interval) -> Finding:
-    """values: one a crop. lo and hi by bootstrap; t_lo and t_hi are Student's interval of the same confidence level, 95 %."""
+    """values: one a crop. lo and hi by bootstrap; t_lo and t_hi are Student's interval, both of 95 %."""
     values = np.asarray(values, dtype=float)
     value, low, high = (round(number, 4) + 0.0 for number in interval(values))  # + 0.0 turns -0.0 into 0.0
-    half = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0
+    half = float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0
     student = {"t_lo": round(value - half, 4), "t_hi": round(value + half, 4)}
     return {"value": value, "lo": low, "hi": high, **student, "n": len(values), "unit": unit}
 
 
-def _single(value: float, n: int, unit: str) -> Finding:
-    """A number without an interval: seconds are one timing of a batch."""
-    value = round(float(value), 4)
-    return {"value": value, "lo": value, "hi": value, "n": n, "unit": unit}
+def single(value: float, n: int, unit: str, lo: float | None = None, hi: float | None = None) -> Finding:
+    """A number that is no mean; without an interval where it has none: seconds are one timing of a batch."""
+    lo, hi = (value if bound is None else bound for bound in (lo, hi))
+    return {"value": round(float(value), 4), "lo": round(float(lo), 4), "hi": round(float(hi), 4), "n": n, "unit": unit}

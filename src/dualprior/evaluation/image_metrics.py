@@ -1,8 +1,8 @@
 """Image quality, and what a mean over few images is worth.
 
 PSNR and SSIM are scikit-image's, on [0,1], data range 1, all three channels together, not quantised. A new metric is one entry
-of `METRICS`. Intervals are percentile bootstraps (scipy's) over test crops, seeds averaged first. A crop is the unit: an interval
-speaks of other crops of the same photographs, not of other photographs.
+of `METRICS`. Intervals are percentile bootstraps (scipy's) over test crops, seeds averaged first. A crop is the unit: where several are of one
+photograph, as in the default run, an interval does not speak of other photographs.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,6 +13,7 @@ from scipy.stats import bootstrap
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 SSIM_WINDOW = 7  # pixels, uniform window: scikit-image's default
+CONFIDENCE = 0.95
 PSNR_CEILING = 100.0  # dB, given to identical images so that means stay finite
 
 
@@ -36,9 +37,9 @@ def measured(metric: str, clean: np.ndarray, restored: np.ndarray) -> np.ndarray
 
 
 def interval(
-    values: np.ndarray, resamples: int, confidence: float, seed: int, statistic: Callable[[np.ndarray], float] = np.mean
+    values: np.ndarray, resamples: int, seed: int, statistic: Callable[[np.ndarray], float] = np.mean
 ) -> tuple[float, float, float]:
-    """Mean, or another statistic, of [n] values and its percentile-bootstrap interval: (mean, low, high); the mean itself where
+    """Mean, or another statistic, of [n] values and its 95 % percentile-bootstrap interval: (mean, low, high); the mean itself where
     all are equal.
 
     For two methods give their differences on the same images: each draw then takes both at once.
@@ -47,7 +48,7 @@ def interval(
     mean = float(statistic(values))
     if len(values) < 2 or np.ptp(values) == 0:
         return mean, mean, mean
-    drawn = bootstrap((values,), statistic, n_resamples=resamples, confidence_level=confidence, method="percentile", rng=seed)
+    drawn = bootstrap((values,), statistic, n_resamples=resamples, confidence_level=CONFIDENCE, method="percentile", rng=seed)
     return mean, float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
 
 

@@ -34,7 +34,7 @@ def run(config: Config, paths: Paths) -> None:
     tasks = list(config.tasks)
     manifest = io.read_table(paths.manifest).query("split == 'test'").sort_values("index")
     clean, names = pixels_01(io.read_array(paths.split("test"))), list(manifest["image"])
-    bounds: Interval = partial(interval, resamples=settings.bootstrap, confidence=settings.confidence, seed=settings.seed)
+    bounds: Interval = partial(interval, resamples=settings.bootstrap, seed=settings.seed)
     judged = [judge_task(paths, paths, task, clean, names) for task in tasks]
     rows = pd.concat([each[0] for each in judged], ignore_index=True)
     curves = pd.concat([each[1] for each in judged], ignore_index=True)
