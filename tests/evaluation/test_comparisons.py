@@ -21,7 +21,7 @@ COUNT = 12
 
 
 def bounds(values):
-    return interval(values, 300, 0.95, 0)
+    return interval(values, 300, 0)
 
 
 def rows(few: int = 2) -> pd.DataFrame:

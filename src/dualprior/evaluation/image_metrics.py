@@ -1,8 +1,8 @@
 """Image quality, and what a mean over few images is worth.
 
 PSNR and SSIM are scikit-image's, on [0,1], data range 1, all three channels together, not quantised. A new metric is one entry
-of `METRICS`. Intervals are percentile bootstraps (scipy's) over test crops, seeds averaged first. A crop is the unit: where several are of one
-photograph, as in the default run, an interval does not speak of other photographs.
+of `METRICS`. Intervals are percentile bootstraps (scipy's) over test crops, seeds averaged first. A crop is the unit:
+where several are of one photograph, as in the default run, an interval does not speak of other photographs.
 """
 
 from collections.abc import Callable, Mapping
