@@ -61,7 +61,7 @@ def test_an_interval_of_differences_does_not_see_how_the_images_differ():
 
 @pytest.mark.parametrize("values", [[2.0], [2.0, 2.0, 2.0]])
 def test_one_image_or_equal_values_have_no_width(values):
-    assert interval(values, 100, 0.95, 0) == (2.0, 2.0, 2.0)
+    assert interval(values, 100, 0) == (2.0, 2.0, 2.0)
 
 
 def test_a_new_metric_is_a_new_column(images, monkeypatch):
