@@ -11,9 +11,9 @@ import pandas as pd
 from dualprior.common import io
 from dualprior.common.params import Evaluate
 from dualprior.data.pixels import pixels_01, to_01
-from dualprior.evaluation import comparisons, figures
+from dualprior.evaluation import comparisons, figures, tables
 from dualprior.evaluation.image_metrics import image_rows, interval, measured
-from dualprior.pipeline.evaluate import AXES, judge_ablation, judge_task, roles_of
+from dualprior.pipeline.evaluate import AXES, LABELS, ORACLE, judge_ablation, judge_task, roles_of
 from dualprior.restoration.registry import HYBRID, REGISTRY
 from studies.hybrid import noise_level, strength
 from studies.hybrid.params import FULL, NoiseLevels, Strength
@@ -52,6 +52,7 @@ def run(config: Config, paths: Paths) -> None:
     io.write_json(paths.metrics("findings.json"), found)
     io.write_table(paths.metrics("per_image.csv"), every)
     io.write_table(paths.metrics("headline.csv"), comparisons.headline(rows[FULL], roles, found))
+    io.write_text(paths.metrics("results.md"), tables.results(rows[FULL], LABELS, {ORACLE}))
     io.write_table(paths.metrics("choices.csv"), choices(paths, tasks))
     louder = at_noise_levels(config.noise_levels, paths, clean, names)
     by_level = pd.concat([rows[FULL][rows[FULL]["task"].isin(cbm3d["task"])], by_crop(louder)])

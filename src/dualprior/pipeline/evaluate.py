@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PARAMS = ("evaluate", "tasks")
 LAST, ORACLE = registry.REFERENCES
 AXES = {"start_scale": "start level / predicted error of the start", "calls": "network calls", "dip_steps": "DIP fit steps"}
+LABELS = {name: method.label for name, method in registry.REGISTRY.items()} | registry.REFERENCES
 SHOWN = 2  # test crops in the pictures
 log = logging.getLogger(__name__)
 
@@ -49,8 +50,7 @@ def run(config: Config, paths: Paths) -> None:
     io.write_table(paths.metrics("dip_psnr.csv"), curves)
     io.write_table(paths.metrics("headline.csv"), comparisons.headline(rows, roles, found))
     io.write_json(paths.metrics("summary.json"), summary(rows, roles, tasks))
-    labels = {name: method.label for name, method in registry.REGISTRY.items()} | registry.REFERENCES
-    io.write_text(paths.metrics("results.md"), tables.results(rows, labels, {ORACLE}))
+    io.write_text(paths.metrics("results.md"), tables.results(rows, LABELS, {ORACLE}))
     io.write_text(paths.metrics("leak_audit.md"), tables.markdown(judge_audit(paths)))
     _draw(paths, rows, curves, roles, bounds, clean, names, swept)
 
