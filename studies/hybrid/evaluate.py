@@ -12,7 +12,7 @@ from dualprior.common import io
 from dualprior.common.params import Evaluate
 from dualprior.data.pixels import pixels_01, to_01
 from dualprior.evaluation import comparisons, figures, tables
-from dualprior.evaluation.image_metrics import image_rows, interval, measured
+from dualprior.evaluation.image_metrics import by_image, image_rows, interval, measured
 from dualprior.pipeline.evaluate import AXES, LABELS, ORACLE, judge_ablation, judge_task, roles_of
 from dualprior.restoration.registry import HYBRID, REGISTRY
 from studies.hybrid import noise_level, strength
@@ -37,7 +37,8 @@ def run(config: Config, paths: Paths) -> None:
     def rows_of(place: Paths) -> pd.DataFrame:
         return by_crop(pd.concat([judge_task(place, paths, task, clean, names)[0] for task in tasks], ignore_index=True))
 
-    rows = {FULL: rows_of(paths)} | {prior: rows_of(paths.inside(f"priors/{prior}")) for prior in wanted.priors}
+    places = {FULL: paths} | {prior: paths.inside(f"priors/{prior}") for prior in wanted.priors}
+    rows = {prior: rows_of(place) for prior, place in places.items()}
     swept = {name: by_crop(mine) for name, mine in judge_ablation(paths, clean, names).items()}
     roles = roles_of(REGISTRY)
     found = study_findings(rows, roles, bounds)
@@ -59,6 +60,8 @@ def run(config: Config, paths: Paths) -> None:
     by_level = by_level.sort_values("task", key=lambda task: task.str.extract(r"(\d+)")[0].astype(float), kind="stable")
     io.write_table(paths.metrics("noise_levels.csv"), comparisons.headline(by_level, roles, comparisons.findings(by_level, roles, bounds)))
     io.write_figure(paths.plot("noise_levels"), figures.hero(by_level, roles, bounds))
+    limits = [blend_limit(place, prior, task, rows[prior], clean, roles) for prior, place in places.items() for task in tasks]
+    io.write_table(paths.metrics("blend_limits.csv"), pd.DataFrame(limits).round(3))
     _judge_the_rest(paths, clean, names)
     io.write_figure(paths.plot("hero"), figures.hero(rows[FULL], roles, bounds))
     io.write_figure(paths.plot("prior_strength"), strength.figure(axis, strength.PARENTS))
@@ -99,6 +102,22 @@ def over_cbm3d(rows: pd.DataFrame, cbm3d: pd.DataFrame, hybrid: str, bounds) -> 
         ours = rows[(rows["task"] == task) & (rows["method"] == hybrid)].groupby("image", sort=False)["psnr"].mean()
         found[task] = comparisons.finding(ours - theirs.groupby("image")["psnr"].mean()[ours.index], "dB", bounds)
     return found
+
+
+def blend_limit(place: Paths, prior: str, task: str, rows: pd.DataFrame, clean: np.ndarray, roles: comparisons.Roles) -> dict:
+    """What a weighted mean of the stopped DIP and the best method of diffusion alone could gain at most.
+
+    The weight of every image is the one that the clean image would choose (Bates & Granger 1969): no blend of the two does
+    better. correlation: of their errors.
+    """
+    images = io.read_tensors_as_arrays(place.restored(task) / "images.safetensors")
+    best = comparisons.strongest(by_image(rows[rows["task"] == task]).dropna(axis=1), roles.of("diffusion"))
+    d, f = (to_01(images[name]).astype(float) - clean[: len(images[name])] for name in (best, roles.stopped))
+    dd, ff, df = (np.mean(a * b, axis=(1, 2, 3)) for a, b in ((d, d), (f, f), (d, f)))
+    weight = np.clip((dd - df) / np.maximum(dd + ff - 2 * df, 1e-12), 0, 1)  # of the DIP
+    blend = (1 - weight) ** 2 * dd + weight**2 * ff + 2 * weight * (1 - weight) * df
+    row = {"prior": prior, "task": task, "diffusion": best, "correlation": (df / np.sqrt(dd * ff)).mean()}
+    return row | {"limit_db": (10 * np.log10(np.minimum(dd, ff) / blend)).mean()}
 
 
 def choices(paths: Paths, tasks: list[str]) -> pd.DataFrame:

@@ -57,7 +57,7 @@ def _names(root: Path) -> dict:
         "found": read_json(root / "metrics/findings.json"),
         "studies": studies,
         "training": read_json(root / "metrics/train.json"),
-        "cbm3d": read_table(root / "studies/hybrid/metrics/cbm3d.csv"),
+        "wide_training": read_json(root / "studies/hybrid/metrics/train.json"),
         "text": lambda name: read_text(root / name).strip(),
         "table": lambda name, decimals=2: markdown(read_table(root / name), decimals).strip(),
         "by_task": by_task,
