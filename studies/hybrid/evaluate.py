@@ -14,7 +14,7 @@ from dualprior.data.pixels import pixels_01, to_01
 from dualprior.evaluation import comparisons, figures, tables
 from dualprior.evaluation.image_metrics import by_image, image_rows, interval, measured
 from dualprior.pipeline.evaluate import AXES, LABELS, ORACLE, judge_ablation, judge_task, roles_of
-from dualprior.restoration.registry import HYBRID, REGISTRY
+from dualprior.restoration.registry import HYBRID, REGISTRY, STOPPED
 from studies.hybrid import noise_level, strength
 from studies.hybrid.params import FULL, NoiseLevels, Strength
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
-PARAMS = ("evaluate", "problems", "strength", "noise_levels", "ddpm.training")
+PARAMS = ("evaluate", "problems", "strength", "fitting.priors", "noise_levels", "ddpm.training")
 PARTS = ("gain_over_better_parent_db", "gain_over_frozen_db", "gain_over_no_random_fit_db", "dip_start_gain_db")
 
 
@@ -62,10 +62,14 @@ def run(config: Config, paths: Paths) -> None:
     io.write_figure(paths.plot("noise_levels"), figures.hero(by_level, roles, bounds))
     limits = [blend_limit(place, prior, task, rows[prior], clean, roles) for prior, place in places.items() for task in tasks]
     io.write_table(paths.metrics("blend_limits.csv"), pd.DataFrame(limits).round(3))
-    _judge_the_rest(paths, clean, names)
+    io.write_table(paths.metrics("dps.csv"), _judge_dps(paths, rows[FULL], roles, clean, names))
+    io.write_table(paths.metrics("fitting.csv"), _judge_fitting(paths, config.entry("fitting", "priors"), clean))
+    longer = _judge_long_fits(paths, clean, names)
+    io.write_table(paths.metrics("long_fits.csv"), longer)
+    io.write_figure(paths.plot("long_fits"), strength.figure(longer, {STOPPED: "DIP, mean of the paired fits"}, "DIP fit steps"))
     io.write_figure(paths.plot("hero"), figures.hero(rows[FULL], roles, bounds))
-    io.write_figure(paths.plot("prior_strength"), strength.figure(axis, strength.PARENTS))
-    io.write_figure(paths.plot("starts"), strength.figure(axis, strength.STARTS))
+    io.write_figure(paths.plot("prior_strength"), strength.figure(axis, strength.PARENTS, strength.AXIS))
+    io.write_figure(paths.plot("starts"), strength.figure(axis, strength.STARTS, strength.AXIS))
     for name, mine in swept.items():
         io.write_figure(paths.plot(f"ablation_{name}"), figures.ablation(mine, AXES[name]))
 
@@ -131,20 +135,34 @@ def choices(paths: Paths, tasks: list[str]) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def _judge_the_rest(paths: Paths, clean: np.ndarray, names: list[str]) -> None:
-    """DPS, the factorial of fits and the long fits, as tables of mean PSNR."""
-    tables = {"dps": [], "fitting": [], "long_fits": []}
-    for folder in sorted(paths.folder("dps").iterdir()):
-        x = to_01(io.read_tensors_as_arrays(folder / "images.safetensors")["dps"])
-        about = io.read_json(folder / "methods.json")
-        tables["dps"] += [image_rows(names[: len(x)], clean[: len(x)], x, task=folder.name, seconds=about["dps"]["seconds"])]
-    for folder in sorted(paths.folder("fitting").iterdir()):
-        for cell, x in io.read_tensors_as_arrays(folder / "images.safetensors").items():
-            tables["fitting"] += [image_rows(names[: len(x)], clean[: len(x)], to_01(x), prior=folder.name, cell=cell)]
+def _judge_dps(paths: Paths, rows: pd.DataFrame, roles: comparisons.Roles, clean: np.ndarray, names: list[str]) -> pd.DataFrame:
+    """A row a task: mean PSNR of DPS, and on the same crops of diffusion's best method and of the hybrid; seconds an image of DPS."""
+    table = []
+    for task, mine in rows.groupby("task", sort=False):
+        folder = paths.folder("dps") / task
+        x, about = to_01(io.read_tensors_as_arrays(folder / "images.safetensors")["dps"]), io.read_json(folder / "methods.json")
+        shown = by_crop(image_rows(names[: len(x)], clean[: len(x)], x))
+        same = mine[mine["image"].isin(shown["image"]) & (mine["seed"] == 0)].groupby("method")["psnr"].mean()
+        best = comparisons.strongest(by_image(mine).dropna(axis=1), roles.of("diffusion"))
+        others = {"diffusion, its best way": same[best], "hybrid": same[roles.hybrid], "seconds of DPS": about["dps"]["seconds"]}
+        table.append({"task": task, "crops": len(x), "DPS": shown["psnr"].mean(), **others})
+    return pd.DataFrame(table).round(2)
+
+
+def _judge_fitting(paths: Paths, priors: tuple[str, ...], clean: np.ndarray) -> pd.DataFrame:
+    """Mean PSNR of every kind of fit, a column a prior."""
+    columns = {}
+    for prior in priors:
+        images = io.read_tensors_as_arrays(paths.folder("fitting") / prior / "images.safetensors")
+        columns[prior] = {kind: measured("psnr", clean[: len(x)], to_01(x)).mean() for kind, x in images.items()}
+    return pd.DataFrame(columns).rename_axis("fit").reset_index().round(2)
+
+
+def _judge_long_fits(paths: Paths, clean: np.ndarray, names: list[str]) -> pd.DataFrame:
+    tables = []
     for folder in sorted(paths.folder("long_fits").iterdir()):
         x = io.read_tensors_as_arrays(folder / "snapshots.safetensors")["snapshots"]
-        steps = io.read_json(folder / "steps.json")["steps"]
-        psnr = [measured("psnr", clean[: x.shape[1]], to_01(each)).mean() for each in x]
-        tables["long_fits"] += [pd.DataFrame({"task": folder.name, "step": steps, "psnr": np.round(psnr, 3)})]
-    for name, each in tables.items():
-        io.write_table(paths.metrics(f"{name}.csv"), pd.concat(each))
+        for step, each in zip(io.read_json(folder / "steps.json")["steps"], x, strict=True):
+            rows = image_rows(names[: len(each)], clean[: len(each)], to_01(each), task=folder.name, steps=step, method=STOPPED)
+            tables.append(rows[["task", "steps", "image", "method", "psnr"]])
+    return pd.concat(tables)

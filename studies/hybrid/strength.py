@@ -15,6 +15,7 @@ from dualprior.evaluation.image_metrics import Interval, by_image
 from dualprior.restoration import registry
 from studies.hybrid.params import FULL
 
+AXIS = "training steps of the diffusion model"
 DIFFUSION = "diffusion alone, its best way"
 PARENTS = {DIFFUSION: DIFFUSION} | {name: registry.REGISTRY[name].label for name in (
     registry.STOPPED, registry.FROZEN, registry.NO_RANDOM_FIT, registry.HYBRID)}  # fmt: skip
@@ -78,15 +79,15 @@ def steps_to(grid: np.ndarray, quality: np.ndarray, wanted: float) -> float:
     return float("inf")
 
 
-def figure(axis: pd.DataFrame, methods: Mapping[str, str]) -> Figure:
-    """Mean PSNR against the training steps of the diffusion model, a panel a task, a line a method."""
-    drawing, axes = panels(list(axis["task"].unique()), 4.2, 3.1)
+def figure(rows: pd.DataFrame, methods: Mapping[str, str], axis: str) -> Figure:
+    """Mean PSNR against steps, a panel a task, a line a method. rows: task, steps, method, psnr; axis: what is stepped."""
+    drawing, axes = panels(list(rows["task"].unique()), 4.2, 3.1)
     for task, ax in axes.items():
         for (method, label), colour in zip(methods.items(), SERIES, strict=False):
-            means = axis[(axis["task"] == task) & (axis["method"] == method)].groupby("steps")["psnr"].mean()
+            means = rows[(rows["task"] == task) & (rows["method"] == method)].groupby("steps")["psnr"].mean()
             ax.plot(means.index, means, color=colour, marker="o", markersize=4, linewidth=1.5, label=label)
         ax.set_xscale("log")
-        describe(ax, "training steps of the diffusion model", "PSNR, dB", task)
+        describe(ax, axis, "PSNR, dB", task)
     handles, labels = ax.get_legend_handles_labels()
     drawing.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
     return drawing

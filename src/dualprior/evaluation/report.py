@@ -61,6 +61,7 @@ def _names(root: Path) -> dict:
         "text": lambda name: read_text(root / name).strip(),
         "table": lambda name, decimals=2: markdown(read_table(root / name), decimals).strip(),
         "by_task": by_task,
+        "by_prior": by_prior,
         "run": run_statistics(read_json(root / "metrics/run_statistics.json")),
         "graph": lambda: graph(root),
         "above": above,
@@ -101,10 +102,18 @@ def percent(value: float) -> str:
 
 def by_task(found: dict, columns: dict[str, str]) -> str:
     """A Markdown table: a row a task, a column a question of `found`, named by what `columns` says."""
-    tasks = list(found[next(iter(columns))])
+    tasks = [key for key in found[next(iter(columns))] if "/" not in key]
     cells = {name: [found[question].get(task) for task in tasks] for question, name in columns.items()}
     cells = {name: [None if cell is None else with_interval(cell) for cell in column] for name, column in cells.items()}
     return markdown(pd.DataFrame({"task": tasks, **cells})).strip()
+
+
+def by_prior(found: dict, question: str) -> str:
+    """A Markdown table: a row a task, a column a diffusion model, the full one last."""
+    keys = found[question]
+    tasks, priors = [key for key in keys if "/" not in key], dict.fromkeys(key.partition("/")[0] for key in keys if "/" in key)
+    columns = {prior: [with_interval(keys[f"{prior}/{task}"]) for task in tasks] for prior in priors}
+    return markdown(pd.DataFrame({"task": tasks, **columns, "full": [with_interval(keys[task]) for task in tasks]})).strip()
 
 
 def run_statistics(stages: dict[str, dict]) -> dict:
