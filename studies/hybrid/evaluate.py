@@ -43,6 +43,13 @@ def run(config: Config, paths: Paths) -> None:
     roles = roles_of(REGISTRY)
     found = study_findings(rows, roles, bounds)
     found["start_rule_share"] = comparisons.start_rule_share(swept["start_scale"], bounds)
+    found["blend_limit_db"] = {
+        task if prior == FULL else f"{prior}/{task}": comparisons.finding(
+            blend_limits(place, task, rows[prior], clean, roles), "dB", bounds
+        )
+        for prior, place in places.items()
+        for task in tasks
+    }
     cbm3d = by_crop(io.read_table(paths.metrics("cbm3d.csv")).query("split == 'test'"))
     found["gain_over_cbm3d_db"] = over_cbm3d(rows[FULL], cbm3d, roles.hybrid, bounds)
     every = pd.concat([mine.assign(prior=prior) for prior, mine in rows.items()])
@@ -60,8 +67,6 @@ def run(config: Config, paths: Paths) -> None:
     by_level = by_level.sort_values("task", key=lambda task: task.str.extract(r"(\d+)")[0].astype(float), kind="stable")
     io.write_table(paths.metrics("noise_levels.csv"), comparisons.headline(by_level, roles, comparisons.findings(by_level, roles, bounds)))
     io.write_figure(paths.plot("noise_levels"), figures.hero(by_level, roles, bounds))
-    limits = [blend_limit(place, prior, task, rows[prior], clean, roles) for prior, place in places.items() for task in tasks]
-    io.write_table(paths.metrics("blend_limits.csv"), pd.DataFrame(limits).round(3))
     io.write_table(paths.metrics("dps.csv"), _judge_dps(paths, rows[FULL], roles, clean, names))
     io.write_table(paths.metrics("fitting.csv"), _judge_fitting(paths, config.entry("fitting", "priors"), clean))
     longer = _judge_long_fits(paths, clean, names)
@@ -108,20 +113,21 @@ def over_cbm3d(rows: pd.DataFrame, cbm3d: pd.DataFrame, hybrid: str, bounds) -> 
     return found
 
 
-def blend_limit(place: Paths, prior: str, task: str, rows: pd.DataFrame, clean: np.ndarray, roles: comparisons.Roles) -> dict:
-    """What a weighted mean of the stopped DIP and the best method of diffusion alone could gain at most.
+def blend_limits(place: Paths, task: str, rows: pd.DataFrame, clean: np.ndarray, roles: comparisons.Roles) -> pd.Series:
+    """What a weighted mean of the stopped DIP and the best method of diffusion alone could gain at most, in dB by crop.
 
     The weight of every image is the one that the clean image would choose (Bates & Granger 1969): no blend of the two does
-    better. correlation: of their errors.
+    better.
     """
     images = io.read_tensors_as_arrays(place.restored(task) / "images.safetensors")
-    best = comparisons.strongest(by_image(rows[rows["task"] == task]).dropna(axis=1), roles.of("diffusion"))
+    mine = rows[rows["task"] == task]
+    best = comparisons.strongest(by_image(mine).dropna(axis=1), roles.of("diffusion"))
     d, f = (to_01(images[name]).astype(float) - clean[: len(images[name])] for name in (best, roles.stopped))
     dd, ff, df = (np.mean(a * b, axis=(1, 2, 3)) for a, b in ((d, d), (f, f), (d, f)))
     weight = np.clip((dd - df) / np.maximum(dd + ff - 2 * df, 1e-12), 0, 1)  # of the DIP
     blend = (1 - weight) ** 2 * dd + weight**2 * ff + 2 * weight * (1 - weight) * df
-    row = {"prior": prior, "task": task, "diffusion": best, "correlation": (df / np.sqrt(dd * ff)).mean()}
-    return row | {"limit_db": (10 * np.log10(np.minimum(dd, ff) / blend)).mean()}
+    gain = pd.Series(10 * np.log10(np.minimum(dd, ff) / blend), index=mine[mine["method"] == best]["image"])
+    return gain.groupby(level=0, sort=False).mean()
 
 
 def choices(paths: Paths, tasks: list[str]) -> pd.DataFrame:
