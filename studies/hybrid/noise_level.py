@@ -29,7 +29,9 @@ def run(config: Config, paths: Paths, key: str) -> None:
     """key: the standard deviation of the noise, on the 0-255 scale."""
     wanted: NoiseLevels = config.noise_levels
     settings: Restore = config.restore
-    here, name, task = place(paths, key), task_name(key), Task(operator="identity", noise=float(key))
+    here, name = place(paths, key), task_name(key)
+    about = io.read_json(paths.measurements(wanted.task) / "images.json")["task"]
+    task = Task(**about | {"noise": float(key)})
     tensors, names = {}, {}
     for split, count in (("val", wanted.validation), ("test", wanted.images)):
         less = read_measurement(paths.measurements(wanted.task), split, device.pick()).first(count)

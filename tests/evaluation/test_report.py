@@ -20,8 +20,10 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "metrics/train.json").write_text('{"million_parameters": 0.25}')
     noted = {"a@x": {"seconds": 0.1, "mib": 5}, "a@y": {"seconds": 0.2, "mib": 6}}
     (tmp_path / "metrics/run_statistics.json").write_text(json.dumps(noted))
-    (tmp_path / "studies/hybrid/metrics/findings.json").write_text(json.dumps({"gain": {"sr4": ANSWER}}))
-    (tmp_path / "studies/hybrid/metrics/cbm3d.csv").write_text("task,cbm3d\nsr4,30\n")
+    (tmp_path / "studies/hybrid/metrics/findings.json").write_text(
+        json.dumps({"gain": {"sr4": ANSWER, "400/sr4": ANSWER | {"value": 0.5}}})
+    )
+    (tmp_path / "studies/hybrid/metrics/train.json").write_text('{"million_parameters": 3.5}')
     monkeypatch.setattr(report, "TEMPLATES", {"page.md": "report/page.md.jinja"})
 
     def page(text: str) -> str:
@@ -35,6 +37,7 @@ def test_numbers_come_from_the_metrics_of_the_run_and_of_the_studies(project):
     assert project("{{ found.gain.sr4.value | db }}, {{ studies.hybrid.gain.sr4 | interval }}") == "+0.12, +0.12 [-0.20, +0.40]"
     assert project("{{ found.gain.deblur.value | db }}") == "0.00"  # no sign of a rounded nothing
     assert "| sr4    | +0.12 [-0.20, +0.40] |" in project('{{ by_task(found, {"gain": "gain, dB"}) }}')
+    assert "| sr4    | +0.50 [-0.20, +0.40] | +0.12 [-0.20, +0.40] |" in project('{{ by_prior(studies.hybrid, "gain") }}')
 
 
 def test_a_true_sentence_is_left_alone(project):
