@@ -59,7 +59,6 @@ def run(config: Config, paths: Paths) -> None:
     saved = strength.training_saved(axis, training.steps, seconds, bounds)
     found |= saved
     io.write_table(paths.metrics("training_saved.csv"), strength.saved_table(saved, tasks))
-    io.write_json(paths.metrics("findings.json"), found)
     io.write_table(paths.metrics("per_image.csv"), every)
     io.write_table(paths.metrics("headline.csv"), comparisons.headline(rows[FULL], roles, found))
     io.write_text(paths.metrics("results.md"), tables.results(rows[FULL], LABELS, {ORACLE}))
@@ -69,6 +68,8 @@ def run(config: Config, paths: Paths) -> None:
     by_level = by_level.sort_values("task", key=lambda task: task.str.extract(r"(\d+)")[0].astype(float), kind="stable")
     io.write_table(paths.metrics("noise_levels.csv"), comparisons.headline(by_level, roles, comparisons.findings(by_level, roles, bounds)))
     io.write_figure(paths.plot("noise_levels"), figures.hero(by_level, roles, bounds))
+    found["gain_over_long_chains_db"] = over_long_chains(paths, rows[FULL], roles.hybrid, clean, names, bounds)
+    io.write_json(paths.metrics("findings.json"), found)
     io.write_table(paths.metrics("dps.csv"), _judge_dps(paths, rows[FULL], roles, clean, names))
     io.write_table(paths.metrics("fitting.csv"), _judge_fitting(paths, config.entry("fitting", "priors"), clean))
     longer = _judge_long_fits(paths, clean, names)
@@ -144,17 +145,29 @@ def choices(paths: Paths, tasks: list[str]) -> pd.DataFrame:
 
 
 def _judge_dps(paths: Paths, rows: pd.DataFrame, roles: comparisons.Roles, clean: np.ndarray, names: list[str]) -> pd.DataFrame:
-    """A row a task: mean PSNR of DPS, and on the same crops of diffusion's best method and of the hybrid; seconds an image of DPS."""
+    """A row a task: mean PSNR of DPS and of the mean of long chains, on the same crops of diffusion's best method and of the hybrid."""
     table = []
     for task, mine in rows.groupby("task", sort=False):
         folder = paths.folder("dps") / task
-        x, about = to_01(io.read_tensors_as_arrays(folder / "images.safetensors")["dps"]), io.read_json(folder / "methods.json")
-        shown = by_crop(image_rows(names[: len(x)], clean[: len(x)], x))
+        images, about = io.read_tensors_as_arrays(folder / "images.safetensors"), io.read_json(folder / "methods.json")
+        slow = {name: by_crop(image_rows(names[: len(x)], clean[: len(x)], to_01(x))) for name, x in images.items()}
+        shown = slow["dps"]
         same = mine[mine["image"].isin(shown["image"]) & (mine["seed"] == 0)].groupby("method")["psnr"].mean()
         best = comparisons.strongest(by_image(mine).dropna(axis=1), roles.of("diffusion"))
-        others = {"diffusion, its best way": same[best], "hybrid": same[roles.hybrid], "seconds of DPS": about["dps"]["seconds"]}
-        table.append({"task": task, "crops": len(x), "DPS": shown["psnr"].mean(), **others})
+        row = {"task": task, "crops": len(shown), "DPS": shown["psnr"].mean(), "mean of long chains": slow["chains"]["psnr"].mean()}
+        row |= {"diffusion, its best quick way": same[best], "hybrid": same[roles.hybrid]}
+        table.append(row | {f"seconds, {name}": about[name]["seconds"] for name in slow})
     return pd.DataFrame(table).round(2)
+
+
+def over_long_chains(paths: Paths, rows: pd.DataFrame, hybrid: str, clean: np.ndarray, names: list[str], bounds) -> dict:
+    found = {}
+    for task, mine in rows.groupby("task", sort=False):
+        x = to_01(io.read_tensors_as_arrays(paths.folder("dps") / task / "images.safetensors")["chains"])
+        theirs = by_crop(image_rows(names[: len(x)], clean[: len(x)], x)).set_index("image")["psnr"]
+        ours = mine[(mine["method"] == hybrid) & (mine["seed"] == 0)].set_index("image")["psnr"]
+        found[task] = comparisons.finding(ours[theirs.index] - theirs, "dB", bounds)
+    return found
 
 
 def _judge_fitting(paths: Paths, priors: tuple[str, ...], clean: np.ndarray) -> pd.DataFrame:

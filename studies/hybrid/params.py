@@ -72,9 +72,10 @@ class LongFits(Section):
 
 
 class DPS(Section):
-    """Diffusion posterior sampling, its strength chosen on validation images."""
+    """Diffusion posterior sampling, its strength chosen on validation images, and the mean of chains as long."""
 
     calls: Annotated[Whole, Field(ge=2)]
+    chains: Annotated[Whole, Field(ge=2)]
     strengths: Annotated[tuple[Positive, ...], Field(min_length=1)]
     validation: Annotated[Whole, Field(ge=2)]
     images: Count

@@ -1,5 +1,7 @@
-"""posterior_sampling@task: diffusion posterior sampling (DPS, Chung et al. 2023), the slow classic: the chain descends the data
-residual through the denoiser. Its strength is chosen on validation images.
+"""posterior_sampling@task: slow ways of diffusion alone.
+
+Diffusion posterior sampling (DPS, Chung et al. 2023): the chain descends the data residual through the denoiser; its strength is
+chosen on validation images. Beside it the mean of several long chains of the kind that stage restore chose.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from dualprior.degradation.data_consistency import project_on_exact_data
 from dualprior.degradation.operators import Operator
 from dualprior.diffusion import schedule
 from dualprior.diffusion.samplers import Denoise, Noise, ReverseStep, ddpm_split, last
+from dualprior.restoration.diffusion_methods import mean_of_chains
 from dualprior.restoration.problem import Problem, Restoration
+from dualprior.restoration.registry import CHAIN
 from studies.hybrid import priors
 from studies.hybrid.params import DPS, FULL
 
@@ -38,8 +42,11 @@ def run(config: Config, paths: Paths, key: str) -> None:
     scores = {strength: mean_psnr(sampled(val, wanted.calls, strength).x, clean_val) for strength in wanted.strengths}
     best = max(scores, key=scores.__getitem__)
     done = sampled(test, wanted.calls, best)
-    io.write_tensors(paths.folder("dps") / key / "images.safetensors", {"dps": done.x.float()})
-    io.write_json(paths.folder("dps") / key / "methods.json", {"dps": vars(done.cost), "strength": best, "val_psnr": scores[best]})
+    chosen = io.read_json(paths.restored(key) / "methods.json")["choices"][CHAIN]
+    chains = mean_of_chains(test, {}, wanted.chains, **chosen | {"calls": wanted.calls})
+    io.write_tensors(paths.folder("dps") / key / "images.safetensors", {"dps": done.x.float(), "chains": chains.x.float()})
+    about = {"dps": vars(done.cost), "chains": vars(chains.cost), "strength": best, "val_psnr": scores[best]}
+    io.write_json(paths.folder("dps") / key / "methods.json", about)
 
 
 def sampled(given: Problem, calls: int, strength: float) -> Restoration:

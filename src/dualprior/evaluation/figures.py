@@ -159,7 +159,7 @@ def ablation(table: pd.DataFrame, axis: str) -> Figure:
             ax.plot(used, means[used], "o", color="none", markersize=13, markeredgecolor=INK)
         ax.set_xscale("log")
         ax.minorticks_off()
-        values = sorted(table["value"].unique())
+        values = sorted(table.loc[table["task"] == task, "value"].unique())
         ax.set_xticks(values, [f"{value:g}" for value in values])
         describe(ax, axis, "PSNR, dB", task)
     keys = [Line2D([], [], color=c, marker=m, label=name) for name, c, m in zip(series, SERIES, "oDs", strict=False)]
