@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dualprior.common import device, io
-from dualprior.common.params import Restore
 from dualprior.common.seeding import ImageNoise
 from dualprior.data.pixels import to_unit
 from dualprior.degradation.measurement import read_measurement, write_measurement
@@ -17,6 +16,7 @@ from dualprior.restoration.problem import read_problems
 from dualprior.restoration.selection import restore_all
 from studies.hybrid import priors
 from studies.hybrid.params import FULL, NoiseLevels
+from studies.hybrid.prior_strength import without_full_chain
 
 if TYPE_CHECKING:
     from dualprior.common.paths import Paths
@@ -28,7 +28,7 @@ PARAMS = ("noise_levels", "dip", "restore")
 def run(config: Config, paths: Paths, key: str) -> None:
     """key: the standard deviation of the noise, on the 0-255 scale."""
     wanted: NoiseLevels = config.noise_levels
-    settings: Restore = config.restore
+    settings = without_full_chain(config.restore)
     here, name = place(paths, key), task_name(key)
     about = io.read_json(paths.measurements(wanted.task) / "images.json")["task"]
     task = Task(**about | {"noise": float(key)})
@@ -39,12 +39,12 @@ def run(config: Config, paths: Paths, key: str) -> None:
         noise = ImageNoise(settings.seed, f"noise-level-{key}", less.names)
         tensors[f"{split}_y"], names[split] = less.y + missing * noise(less.y), less.names
     write_measurement(here.measurements(name), tensors, names, task)
-    io.write_array(here.split("val"), io.read_array(paths.split("val"))[: wanted.validation])
+    clean = io.read_array(paths.split("val"))[: wanted.validation]
+    io.write_array(here.split("val"), clean)
     fit_dip.run(config, here, name)
-    clean_val = to_unit(io.read_array(here.split("val"))).to(device.pick())
+    clean_val = to_unit(clean).to(device.pick())
     problems = read_problems(here.measurements(name), here.dip(name), settings.seed, priors.load(paths, FULL), clean_val, device.pick())
-    quick = settings.model_copy(update={"ddpm": settings.ddpm.model_copy(update={"full_images": 0})})
-    write(here.restored(name), settings.seed, restore_all(*problems, clean_val, quick, name))
+    write(here.restored(name), settings.seed, restore_all(*problems, clean_val, settings, name))
 
 
 def place(paths: Paths, level: str) -> Paths:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,16 +36,19 @@ def run(config: Config, paths: Paths) -> None:
     settings: Evaluate = config.evaluate
     fits: dict[str, Fit] = config.fits
     problems: dict[str, Problem] = config.problems
-    measured_of = {(key, split): chosen(paths, split, each, wanted) for key, each in problems.items() for split in ("val", "test")}
-    images = pd.concat([rows.assign(index=range(len(rows))) for rows, _ in measured_of.values()]).drop_duplicates("name")
+    measured_of, clean = {}, {}
+    for place in product(problems, ("val", "test")):
+        measured_of[place], pixels = chosen(paths, place[1], problems[place[0]], wanted)
+        clean[place] = pixels_01(pixels)
+    images = pd.concat([rows.assign(index=range(len(rows))) for rows in measured_of.values()]).drop_duplicates("name")
     stops, estimates, costs = (io.read_table(paths.folder("stopped") / f"{name}.csv") for name in ("stops", "estimates", "costs"))
     curves, annealed, names = {}, [], {}
     for name, fit in fits.items():
         folder = paths.folder("fits") / fit.problem / name
         kept, info = io.read_tensors_as_arrays(folder / "iterates.safetensors"), io.read_json(folder / "info.json")
-        names[name] = list(measured_of[fit.problem, "test"][0]["name"])
+        names[name] = list(measured_of[fit.problem, "test"]["name"])
         curves[name] = {
-            (split, stream): Curve.of(info["steps"], iterates, pixels_01(measured_of[fit.problem, split][1]))
+            (split, stream): Curve.of(info["steps"], iterates, clean[fit.problem, split])
             for split in ("val", "test")
             for stream, iterates in _streams(kept, split)
         }
