@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dualprior.common import device, io
+from dualprior.common.params import Restore
 from dualprior.common.seeding import ImageNoise
 from dualprior.data.pixels import to_unit
 from dualprior.degradation.measurement import read_measurement, write_measurement
@@ -16,7 +17,6 @@ from dualprior.restoration.problem import read_problems
 from dualprior.restoration.selection import restore_all
 from studies.hybrid import priors
 from studies.hybrid.params import FULL, NoiseLevels
-from studies.hybrid.prior_strength import without_full_chain
 
 if TYPE_CHECKING:
     from dualprior.common.paths import Paths
@@ -28,7 +28,7 @@ PARAMS = ("noise_levels", "dip", "restore")
 def run(config: Config, paths: Paths, key: str) -> None:
     """key: the standard deviation of the noise, on the 0-255 scale."""
     wanted: NoiseLevels = config.noise_levels
-    settings = without_full_chain(config.restore)
+    settings: Restore = config.restore.without_full_chain()
     here, name = place(paths, key), task_name(key)
     about = io.read_json(paths.measurements(wanted.task) / "images.json")["task"]
     task = Task(**about | {"noise": float(key)})

@@ -23,13 +23,8 @@ PARAMS = ("strength", "problems", "restore")
 def run(config: Config, paths: Paths, key: str) -> None:
     """key: the prior."""
     wanted: Strength = config.strength
-    settings = without_full_chain(config.restore)
+    settings: Restore = config.restore.without_full_chain()
     for task in config.problems:
         val, test, clean_val = priors.problems(paths, task, key, settings.seed, wanted.validation, wanted.images)
         restored = restore_all(val, test, clean_val, settings, f"{task}, prior {key}")
         write(paths.inside(f"priors/{key}").restored(task), settings.seed, restored)
-
-
-def without_full_chain(settings: Restore) -> Restore:
-    """Without the chain of a thousand calls."""
-    return settings.model_copy(update={"ddpm": settings.ddpm.model_copy(update={"full_images": 0})})

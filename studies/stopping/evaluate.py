@@ -37,9 +37,9 @@ def run(config: Config, paths: Paths) -> None:
     fits: dict[str, Fit] = config.fits
     problems: dict[str, Problem] = config.problems
     measured_of, clean = {}, {}
-    for place in product(problems, ("val", "test")):
-        measured_of[place], pixels = chosen(paths, place[1], problems[place[0]], wanted)
-        clean[place] = pixels_01(pixels)
+    for problem, split in product(problems, ("val", "test")):
+        measured_of[problem, split], pixels = chosen(paths, split, problems[problem], wanted)
+        clean[problem, split] = pixels_01(pixels)
     images = pd.concat([rows.assign(index=range(len(rows))) for rows in measured_of.values()]).drop_duplicates("name")
     stops, estimates, costs = (io.read_table(paths.folder("stopped") / f"{name}.csv") for name in ("stops", "estimates", "costs"))
     curves, annealed, names = {}, [], {}

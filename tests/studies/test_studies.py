@@ -55,7 +55,7 @@ def config(stage, study, key=None) -> Config:
 
 
 def stopping() -> Stopping:
-    """The committed parameters, three fits of them, and few steps."""
+    """The committed parameters, a few of the fits, and few steps."""
     data = read_yaml(tiny.PROJECT / "studies/stopping/params.yaml")
     data["images"] |= {"test": 2, "seeds": 2, "val": 2, "crop": 16}
     kept = ["skip-gaussian50", "skip-sr4", "two_fits-gaussian50", "skip-whole50", "level_low-gaussian50"]

@@ -1,6 +1,6 @@
 """The sections of params.yaml as frozen models that refuse unknown names and check ranges."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -182,6 +182,10 @@ class Restore(Section):
     guided: Guided
     gain_tuning: GainTuning
     red: RED
+
+    def without_full_chain(self) -> Self:
+        """The same without the chain of a thousand calls."""
+        return self.model_copy(update={"ddpm": self.ddpm.model_copy(update={"full_images": 0})})
 
 
 class Generate(Section):
