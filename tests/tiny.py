@@ -80,7 +80,7 @@ def problem_of(task: Task, name: str, count: int, denoise=None) -> Problem:
     x, names = images(count), [f"image{i}" for i in range(count)]
     measured = observe(measure(x, task, 0, name, names), task, names, torch.device("cpu"))
     levels = schedule.noise_levels("lognormal", 20)
-    return Problem(measured, denoise or denoiser(), levels, fits(x, estimated=not task.hides), 0, [0.5, 0.3, 0.4])
+    return Problem(measured, denoise or denoiser(), levels, fits(x, estimated=not task.hides), 0)
 
 
 def fits(x: Tensor, estimated: bool) -> DIPFits:

@@ -43,7 +43,7 @@ def run(config: Config, paths: Paths, key: str) -> None:
     io.write_array(here.split("val"), clean)
     fit_dip.run(config, here, name)
     clean_val = to_unit(clean).to(device.pick())
-    problems = read_problems(here.measurements(name), here.dip(name), settings.seed, priors.load(paths, FULL), clean_val, device.pick())
+    problems = read_problems(here.measurements(name), here.dip(name), settings.seed, priors.load(paths, FULL), device.pick())
     write(here.restored(name), settings.seed, restore_all(*problems, clean_val, settings, name))
 
 

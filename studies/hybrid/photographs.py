@@ -68,7 +68,7 @@ def crop(file: Path, size: int) -> data.Crop:
     pixels = read_photograph(file)
     contrast = data.contrast(pixels, size)
     x, y = max(data.grid(pixels, size), key=lambda corner: contrast[corner[1], corner[0]])
-    return cut_at(file, pixels, x, y, size)
+    return data.cut_at(file.name, file, 1.0, pixels, x, y, size)
 
 
 def middle(file: Path, size: int) -> data.Crop | None:
@@ -77,11 +77,7 @@ def middle(file: Path, size: int) -> data.Crop | None:
     y, x = ((side - size) // 2 for side in pixels.shape[:2])
     if min(x, y) < 0:
         return None
-    return cut_at(file, pixels, x, y, size)
-
-
-def cut_at(file: Path, pixels: np.ndarray, x: int, y: int, size: int) -> data.Crop:
-    return data.Crop(file.name, file.name, 1.0, x, y, np.ascontiguousarray(pixels[y : y + size, x : x + size]))
+    return data.cut_at(file.name, file, 1.0, pixels, x, y, size)
 
 
 def repeated(rows: pd.DataFrame, seeds: int) -> pd.DataFrame:

@@ -26,5 +26,5 @@ def problems(paths: Paths, task: str, prior: str, seed: int, validation: int, im
     """The first so many validation and test measurements of a task, and those clean validation crops [n, C, H, W]."""
     where = device.pick()
     clean = to_unit(io.read_array(paths.split("val"))).to(where)
-    val, test = read_problems(paths.measurements(task), paths.dip(task), seed, load(paths, prior), clean, where)
+    val, test = read_problems(paths.measurements(task), paths.dip(task), seed, load(paths, prior), where)
     return val.first(validation), test.first(images), clean[:validation]

@@ -36,7 +36,7 @@ def run(config: Config, paths: Paths) -> None:
     default, where = paths.default, device.pick()
     model = checkpoint.load(default.models, where)
     clean = to_unit(io.read_array(default.split("val"))).to(where)
-    val, _ = read_problems(default.measurements(laws.task), default.dip(laws.task), seed, model, clean, where)
+    val, _ = read_problems(default.measurements(laws.task), default.dip(laws.task), seed, model, where)
     rows = [*restart_law(laws), *restart_of_network(laws, model.denoise, clean), *mean_law(laws, val, clean)]
     table = pd.DataFrame(rows, columns=["law", "series", "x", "mse"]).round(6)
     io.write_table(paths.metrics("laws.csv"), table)

@@ -149,55 +149,6 @@ def test_a_fit_that_diverges_is_refused_and_names_the_image():
         fit(NAMES, op, y)
 
 
-# --- an extra term in the loss ------------------------------------------------------------------------------
-
-
-def test_an_extra_term_pulls_the_fit_towards_its_least():
-    op, y = measurement("mask")
-
-    def away(output):
-        return (output - 0.5).square().mean((1, 2, 3))
-
-    free, pulled = (fit(NAMES, op, y, steps=40, extra=lambda step, out, avg, w=w: w * away(out))[-1].average for w in (0.0, 100.0))
-    assert (away(pulled) < 0.25 * away(free)).all()
-
-
-def test_an_extra_term_without_weight_changes_nothing():
-    op, y = measurement("identity")
-    extra = fit(NAMES, op, y, extra=lambda step, output, average: 0 * output.sum((1, 2, 3)))[-1].average
-    torch.testing.assert_close(extra, fit(NAMES, op, y)[-1].average, rtol=0, atol=0)
-
-
-def test_an_extra_term_on_one_image_leaves_the_others_alone():
-    op, y = measurement("identity")
-    only = torch.tensor([1.0, 0.0, 0.0])
-    pulled = fit(NAMES, op, y, extra=lambda step, output, average: only * output.square().mean((1, 2, 3)))[-1].average
-    free = fit(NAMES, op, y)[-1].average
-    torch.testing.assert_close(pulled[1:], free[1:], rtol=1e-5, atol=1e-5)
-    assert (pulled[0] - free[0]).abs().max() > 1e-3
-
-
-def test_an_extra_term_is_asked_at_every_step_with_the_average_of_the_steps_before():
-    asked = []
-
-    def extra(step, output, average):
-        asked.append((step, output.detach(), average))
-        return output.sum((1, 2, 3))
-
-    steps = fit(NAMES, *measurement("identity"), steps=4, extra=extra)
-    assert [step for step, _, _ in asked] == [1, 2, 3, 4]
-    assert asked[0][2] is None
-    for done, (_, output, _), (_, _, average) in zip(steps, asked, asked[1:], strict=False):
-        torch.testing.assert_close(output, done.output, rtol=0, atol=0)
-        torch.testing.assert_close(average, done.average, rtol=0, atol=0)
-
-
-def test_an_extra_term_is_no_part_of_the_loss_reported():
-    op, y = measurement("identity")
-    plain, extra = (fit(NAMES, op, y, steps=1, extra=term)[0].loss for term in (None, lambda step, out, avg: 9 + out.sum((1, 2, 3))))
-    torch.testing.assert_close(extra, plain, rtol=0, atol=0)
-
-
 # --- values that are kept, a measurement and an input that change ---------------------------------------------
 
 

@@ -7,7 +7,7 @@ import tiny
 import torch
 
 from dualprior.common.errors import UserError
-from dualprior.common.params import RED, GainTuning
+from dualprior.common.params import GainTuning
 from dualprior.degradation.operators import Mask
 from dualprior.diffusion import schedule
 from dualprior.restoration import baselines, dip_methods, hybrid_methods
@@ -18,7 +18,6 @@ from studies.theory.gaussian_theory import gaussian_denoiser
 TASKS = ("denoise25", "sr4", "inpaint_random", "inpaint_box", "deblur")
 CHAIN = {"calls": 3, "zeta": 0.3, "data_weight": 1.0}
 RESTART = {"start": "dip", "start_scale": 1.5, "calls": 2, "data_weight": 1.0}
-SETTINGS = RED(beta=1.0, refresh=4, steps=9)
 TUNING = GainTuning(steps=6, check_every=2, patience=4, lr=0.02, alpha=0.5)
 ONCE = {"start_scale": 1.0, "calls": 1, "data_weight": 1.0}
 
@@ -39,7 +38,6 @@ PROCEDURES = {
     "dip_at": lambda p: dip_methods.dip_at(p, {}, 4),
     "restarted": lambda p: diffusion.restarted(p, {"dip": dip_start(p)}, **RESTART),
     "guided": lambda p: hybrid_methods.guided(p, {"dip": dip_start(p)}, "dip", 3, 1.0, 0.5, samples=2),
-    "dip_red": lambda p: hybrid_methods.dip_red(p, {}, 9, SETTINGS),
 }
 
 
@@ -72,18 +70,6 @@ def test_network_calls_are_counted_as_they_are_made(name, calls):
     done = PROCEDURES[name](tiny.problem("sr4", 2, denoise))
     assert done.cost.nfe == denoise.calls == calls
     assert set(denoise.batches) <= {2}  # one call serves every image
-
-
-@pytest.mark.parametrize("refresh", [1, 3, 4, 20])
-def test_network_calls_of_a_pulled_fit_are_counted_up_to_the_step_shown(refresh):
-    """The first target is made at step 2, when there is an average; later ones every `refresh` steps."""
-    denoise = tiny.Counting(tiny.denoiser())
-    problem, settings = tiny.problem("sr4", 2, denoise), SETTINGS.model_copy(update={"refresh": refresh})
-    for step in hybrid_methods.red_steps(settings):
-        made = [s for s in range(2, step + 1) if s == 2 or s % refresh == 0]
-        done = hybrid_methods.dip_red(problem, {}, step, settings)
-        assert (done.nfe, done.dip_passes) == (len(made), step)
-    assert denoise.calls == len(made)  # the fit ran once for all of its steps
 
 
 def test_what_two_parts_share_is_paid_for_once():
@@ -175,14 +161,6 @@ def test_a_level_that_one_call_was_never_trained_at_is_refused_under_the_name_of
     problem = tiny.problem("sr4", 2)
     with pytest.raises(UserError, match="restore.one_step_levels starts at noise level 50, outside the schedule's range"):
         diffusion.one_step(problem, {"y": baselines.interpolation(problem, {})}, "y", 50.0)
-
-
-def test_a_pulled_fit_follows_the_expected_error_down():
-    """Levels are read off the least error so far, between snapshots: 0.5 at step 2, 0.3 from step 4 on."""
-    problem = tiny.problem("sr4", 2)
-    assert hybrid_methods.expected_error(problem, 2) == pytest.approx(0.5)
-    assert hybrid_methods.expected_error(problem, 3) == pytest.approx(0.4)
-    assert hybrid_methods.expected_error(problem, 8) == pytest.approx(0.3)
 
 
 # --- gain tuning -------------------------------------------------------------------------------------------

@@ -163,14 +163,6 @@ class GainTuning(Section):
     alpha: Positive
 
 
-class RED(Section):
-    """A DIP fit pulled by the denoiser."""
-
-    beta: NonNegative
-    refresh: Count
-    steps: Annotated[Whole, Field(ge=2)]
-
-
 class Restore(Section):
     seed: Seed
     tv_weights: Annotated[tuple[Positive, ...], Field(min_length=1)]
@@ -181,7 +173,6 @@ class Restore(Section):
     restart: Restarts
     guided: Guided
     gain_tuning: GainTuning
-    red: RED
 
     def without_full_chain(self) -> Self:
         """The same without the chain of a thousand calls."""

@@ -20,7 +20,7 @@ from dualprior.common.seeding import derive_seed, numpy_generator
 from dualprior.data.pixels import read_photograph
 
 EXTENSIONS = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".tif", ".tiff", ".bmp", ".webp", ".avif", ".gif", ".ppm", ".pgm", ".tga"}
-# Patches and crops are taken only where the grey levels (0 to 255) overall_rmse at least this much: a flat piece of sky
+# Patches and crops are taken only where the grey levels (0 to 255) spread at least this much: a flat piece of sky
 # teaches nothing and is restored by anything. The same rule for every split and scale.
 MIN_CONTRAST = 15.0
 
@@ -251,7 +251,7 @@ def _crops(photograph: Photograph, scales: Sequence[float], size: int, count: in
     cut = []
     for place in crop_places(photograph.name, pixels, scales, size, count, seed):
         shrunk = shrink(pixels[place.file], place.scale)
-        cut.append(_cut(photograph, photograph.files[place.file], place.scale, shrunk, place.x, place.y, size))
+        cut.append(cut_at(photograph.name, photograph.files[place.file], place.scale, shrunk, place.x, place.y, size))
     return cut
 
 
@@ -270,7 +270,7 @@ def training_patches(
     count: int,
     rng: np.random.Generator,
 ) -> list[Crop]:
-    """`count` patches at random usable places, overall_rmse evenly over photographs, then over their files and scales."""
+    """`count` patches at random usable places, spread evenly over photographs, then over their files and scales."""
     return [
         patch
         for photograph, share in zip(photographs, shares(count, len(photographs)), strict=True)
@@ -287,7 +287,7 @@ def _patches(photograph, scales, size, count, rng) -> Iterator[Crop]:
                 places.append((file, scale, shrunk, corners))
     for (file, scale, shrunk, corners), share in zip(places, shares(count, len(places)), strict=True):
         for y, x in rng.choice(corners, share, replace=share > len(corners)):
-            yield _cut(photograph, file, scale, shrunk, x, y, size)
+            yield cut_at(photograph.name, file, scale, shrunk, x, y, size)
 
 
 def shares(total: int, parts: int) -> list[int]:
@@ -295,6 +295,6 @@ def shares(total: int, parts: int) -> list[int]:
     return [total // parts + (part < total % parts) for part in range(parts)]
 
 
-def _cut(photograph, file, scale, pixels, x, y, size) -> Crop:
+def cut_at(photograph: str, file: Path, scale: float, pixels: np.ndarray, x: int, y: int, size: int) -> Crop:
     piece = np.ascontiguousarray(pixels[y : y + size, x : x + size])
-    return Crop(photograph.name, file.name, scale, int(x), int(y), piece)
+    return Crop(photograph, file.name, scale, int(x), int(y), piece)

@@ -25,10 +25,6 @@ from dualprior.dip.networks.unet import PlainUNet
 NETWORKS = {"skip": SkipNet, "unet": PlainUNet, "decoder": DeepDecoder}
 CHUNK = 16  # networks side by side; 192 in one row take 2.5 times as long each (measured at 64 px with the default network)
 
-# extra(step, output, average) -> [N], added to each image's loss; output carries gradients, average (of the steps
-# before, None at the first) does not
-Extra = Callable[[int, Tensor, Tensor | None], Tensor]
-
 
 class DIPStep(NamedTuple):
     step: int  # optimiser steps done
@@ -68,7 +64,6 @@ def fit_images(
     *,
     device: torch.device,
     keep: Tensor | None = None,
-    extra: Extra | None = None,
     input_scale: Callable[[int], Tensor] | None = None,
     network: nn.Module | None = None,
 ) -> Iterator[DIPStep]:
@@ -77,7 +72,7 @@ def fit_images(
     z = network_input(recipe.seed, names, recipe.network["input_channels"], size, recipe.input_cell).to(device)
     return fit(
         network, z, op, y, names=names, steps=steps, lr=recipe.lr, input_noise=recipe.input_noise, ema=recipe.ema,
-        seed=recipe.seed, autocast=autocast_type(recipe.precision, device), keep=keep, extra=extra, input_scale=input_scale,
+        seed=recipe.seed, autocast=autocast_type(recipe.precision, device), keep=keep, input_scale=input_scale,
     )  # fmt: skip
 
 
@@ -140,7 +135,6 @@ def fit(
     seed: int,
     autocast: torch.dtype | None = None,
     keep: Tensor | None = None,
-    extra: Extra | None = None,
     input_scale: Callable[[int], Tensor] | None = None,
 ) -> Iterator[DIPStep]:
     """Fit every network to its measurement, yielding after every step.
@@ -163,8 +157,7 @@ def fit(
             with torch.autocast(z.device.type, dtype=autocast or torch.bfloat16, enabled=autocast is not None):
                 out = network(z + jitter)
             losses = data_loss(op, out, measured(step), keep)
-            total = losses if extra is None else losses + extra(step, out, average)
-            total.sum().backward()
+            losses.sum().backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():

@@ -36,7 +36,7 @@ class PatchFeatures(torch_fidelity.FeatureExtractorBase):
       mean|r| / rms      how sparse it is: low where there are edges, 0.8 in Gaussian noise.
     The mean colours of the four quarters tell the layout. Logarithms make a fine band, weak in photographs, count as
     much as a coarse one, so noise, blur and blocking all show; constants bring all features to about zero mean and
-    a overall_rmse near 1 on photographs, which the kernel distance wants.
+    a spread near 1 on photographs, which the kernel distance wants.
     """
 
     BANDS, FILTERS = 3, 8

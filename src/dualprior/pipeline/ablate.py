@@ -47,7 +47,7 @@ def run(config: Config, paths: Paths) -> None:
     clean_val = to_unit(io.read_array(paths.split("val"))).to(where)
     images, rows = {}, []
     for name in track(settings.tasks, "ablate"):
-        val, test = read_problems(paths.measurements(name), paths.dip(name), seed, model, clean_val, where)
+        val, test = read_problems(paths.measurements(name), paths.dip(name), seed, model, where)
         choices = io.read_json(paths.restored(name) / "methods.json")["choices"]
         for row in varied(val, test, clean_val, settings, choices):
             images[str(len(rows))] = row.restoration.x.float()

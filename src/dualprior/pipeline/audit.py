@@ -35,7 +35,7 @@ def run(config: Config, paths: Paths) -> None:
     clean = to_unit(io.read_array(paths.split("val"))).to(where)
     images = {}
     for name, protocol in track([(task, protocol) for task in settings.tasks for protocol in PROTOCOLS], "audit"):
-        val, _ = read_problems(paths.measurements(name), paths.dip(name), seed, model, clean, where)
+        val, _ = read_problems(paths.measurements(name), paths.dip(name), seed, model, where)
         stopped = dip_stopped(val, {})
         given = Given(val, with_error(stopped, overall_rmse(stopped.x, clean)), clean, settings)
         images[f"{name}/stopped"] = stopped.x

@@ -29,7 +29,7 @@ def run(config: Config, paths: Paths, key: str) -> None:
     where = device.pick()
     clean_val = to_unit(io.read_array(paths.split("val"))).to(where)
     model = checkpoint.load(paths.models, where)
-    val, test = read_problems(paths.measurements(key), paths.dip(key), settings.seed, model, clean_val, where)
+    val, test = read_problems(paths.measurements(key), paths.dip(key), settings.seed, model, where)
     write(paths.restored(key), settings.seed, restore_all(val, test, clean_val, settings, key))
 
 

@@ -1,22 +1,19 @@
-"""Methods of both priors: restarts and guided chains from a DIP, gain tuning, and a DIP fit pulled by the denoiser."""
+"""Methods of both priors: chains guided by a DIP, and gain tuning."""
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dualprior.common.device import Stopwatch
-from dualprior.common.params import RED, GainTuning
+from dualprior.common.params import GainTuning
 from dualprior.common.seeding import ImageNoise
-from dualprior.degradation.data_consistency import project_on_exact_data
 from dualprior.diffusion import schedule
 from dualprior.diffusion.gain_tuning import tune_gains, with_gains
 from dualprior.diffusion.guidance import towards
-from dualprior.dip import fit as dip
 from dualprior.dip import paired_fits
 from dualprior.dip.risk import recorrupted_split
-from dualprior.restoration.diffusion_methods import SMALLEST_START, data_step, from_noise, mean_of, restart_at, split_of, start_level
+from dualprior.restoration.diffusion_methods import data_step, from_noise, mean_of, restart_at, split_of, start_level
 from dualprior.restoration.problem import Problem, Restoration
 
 
@@ -69,52 +66,3 @@ def tuned_denoiser(problem: Problem, settings: GainTuning) -> Restoration:
     paid = float(rule.stop.decided_step.float().mean()) / max(now.step, 1)  # up to where the rule was sure, as for a DIP
     error = paired_fits.rmse(rule.stop.score, measured.sigma_y)
     return Restoration(x, paid * watch.seconds, nfe=round(paid * run) + 1, error=error, denoise=denoise)
-
-
-def dip_red(problem: Problem, past: dict, step: int, settings: RED) -> Restoration:
-    """DIP regularised by the denoiser (RED: Romano et al. 2017; DeepRED: Mataev et al. 2019), stopped at `step`.
-
-    min over theta of the data term + beta ||f - sg D(f_avg; s)||^2 / d: the denoiser sees the running average of the
-    output with no noise added, its target is refreshed every few steps, and s follows down the error that the plain fit
-    has at that step on validation images.
-    """
-    if "red" not in problem.memo:
-        problem.memo["red"] = _red_fit(problem, settings)
-    kept, seconds_per_step = problem.memo["red"]
-    image, calls = kept[step]
-    return Restoration(image, seconds_per_step * step, nfe=calls, dip_passes=step)
-
-
-def red_steps(settings: RED) -> list[int]:
-    return dip.snapshot_steps(settings.steps, 12)
-
-
-def _red_fit(problem: Problem, settings: RED) -> tuple[dict[int, tuple[Tensor, int]], float]:
-    """Averaged output and network calls so far at the snapshot steps, and the seconds of one step of one image."""
-    measured = problem.measured
-    target, calls = None, 0
-
-    def pull(step: int, output: Tensor, average: Tensor | None) -> Tensor:
-        nonlocal target, calls
-        if average is None:
-            return output.new_zeros(len(output))
-        if target is None or step % settings.refresh == 0:
-            level = expected_error(problem, step)
-            with torch.no_grad():
-                target, calls = problem.denoise(average, max(level, SMALLEST_START)), calls + 1
-        return settings.beta * (output - target).square().mean((1, 2, 3))
-
-    op, y = measured.op.fit_target(measured.y)
-    recipe = problem.fits.recipe
-    steps = dip.fit_images(recipe, op, y, measured.names, measured.size, settings.steps, device=measured.y.device, extra=pull)
-    wanted, kept = set(red_steps(settings)), {}
-    with Stopwatch(len(measured.y)) as watch:
-        for done in steps:
-            if done.step in wanted:
-                kept[done.step] = project_on_exact_data(measured.op, done.average, measured.y, measured.sigma_y), calls
-    return kept, watch.seconds / settings.steps
-
-
-def expected_error(problem: Problem, step: int) -> float:
-    """The least RMSE that the plain fit has up to this step on validation images, between snapshots by interpolation."""
-    return float(np.interp(step, problem.fits.steps, np.minimum.accumulate(problem.expected_error)))

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from dualprior.common import io
 from dualprior.common.seeding import ImageNoise
-from dualprior.data.validation import overall_rmse
 from dualprior.degradation.measurement import Measurement, read_measurement
 from dualprior.diffusion.checkpoint import TrainedModel
 from dualprior.diffusion.denoiser import Denoiser
@@ -52,7 +51,6 @@ class Problem:
     levels: np.ndarray  # [T] noise levels of the schedule
     fits: DIPFits
     seed: int
-    expected_error: list[float] = field(default_factory=list)  # [S], RMSE at the snapshots on validation images
     memo: dict = field(default_factory=dict)  # long computations that several settings share
 
     @property
@@ -128,14 +126,10 @@ def read_fits(folder: Path, split: str, device: torch.device) -> DIPFits:
     )
 
 
-def read_problems(
-    measurements: Path, fits: Path, seed: int, model: TrainedModel, clean_val: Tensor, device: torch.device
-) -> tuple[Problem, Problem]:
-    """(validation, test) of one task; clean_val: [n, C, H, W], from which the fits' expected errors come."""
-    dips = {split: read_fits(fits, split, device) for split in ("val", "test")}
-    expected = [float(overall_rmse(x, clean_val)) for x in dips["val"].snapshots]
+def read_problems(measurements: Path, fits: Path, seed: int, model: TrainedModel, device: torch.device) -> tuple[Problem, Problem]:
+    """(validation, test) of one task."""
     val, test = (
-        Problem(read_measurement(measurements, split, device), model.denoise, model.levels, dips[split], seed, expected)
+        Problem(read_measurement(measurements, split, device), model.denoise, model.levels, read_fits(fits, split, device), seed)
         for split in ("val", "test")
     )
     return val, test

@@ -68,8 +68,9 @@ def _chain(problem: Problem, s: Restore, past: Mapping) -> Rounds:
 
 
 def _mean_of_chains(problem: Problem, s: Restore, past: Mapping) -> Rounds:
-    fixed = {"calls": [s.ddpm.calls[0]], "data_weight": [past[CHAIN].setting["data_weight"]], "samples": [s.ddpm.mean_of]}
-    return [{"zeta": [s.ddpm.mean_zeta], **fixed}]
+    own = past[CHAIN].setting
+    fixed = {name: [own[name]] for name in ("calls", "grid", "data_weight")}
+    return [{"zeta": list(dict.fromkeys((s.ddpm.mean_zeta, own["zeta"]))), **fixed, "samples": [s.ddpm.mean_of]}]
 
 
 def _full_chain(problem: Problem, s: Restore, past: Mapping) -> Rounds:
@@ -93,10 +94,6 @@ def _gain_tuned(problem: Problem, s: Restore, past: Mapping) -> Rounds:
     return [{**each, "settings": [s.gain_tuning]} for each in _restart(None, problem, s, past)]
 
 
-def _red(problem: Problem, s: Restore, past: Mapping) -> Rounds:
-    return [{"step": hybrid_methods.red_steps(s.red), "settings": [s.red]}]
-
-
 CHAIN, FULL_CHAIN, STOPPED, RESTART, CHEAP_RESTART = "ddpm", "ddpm_1000", "dip_stopped", "restart_dip", "restart_baseline"
 HYBRID, FROZEN, NO_RANDOM_FIT = "hybrid", "blend_frozen", "blend_no_dip"
 REGISTRY: dict[str, Method] = {
@@ -112,7 +109,6 @@ REGISTRY: dict[str, Method] = {
     RESTART: Method("hybrid", "restart, DIP start", diffusion.restarted, partial(_restart, [STOPPED]), "random"),
     "guided_dip": Method("hybrid", "DDPM guided by the DIP", hybrid_methods.guided, _guided, "random"),
     "gain_tuning": Method("hybrid", "denoiser tuned to y", hybrid_methods.gain_tuned, _gain_tuned, "trained", denoising),
-    "dip_red": Method("hybrid", "DIP pulled by the denoiser", hybrid_methods.dip_red, _red, "random"),
     FROZEN: Method("counterpart", "blend, nothing fitted", blended, blends=lambda part: part.fitted is None),
     NO_RANDOM_FIT: Method("counterpart", "blend without DIP", blended, fitted="trained", blends=lambda part: part.fitted != "random"),
     HYBRID: Method("hybrid", "hybrid: blend of all", blended, fitted="random", blends=lambda part: True),
