@@ -146,6 +146,16 @@ def test_every_file_is_made_once_and_every_dependency_is_made(study):
             assert any(dep == out or dep.startswith(out + "/") or out.startswith(dep + "/") for out in anywhere), f"{name}: {dep}"
 
 
+def test_every_committed_metric_and_plot_is_made_by_a_stage():
+    made = [out for pipeline, name in ALL for out in outs(entries(pipeline)[name])]
+    folders = [where + kind for where in ("", "studies/*/") for kind in ("metrics", "plots")]
+    listed = subprocess.run(["git", "ls-files", "--", *folders], cwd=PROJECT, capture_output=True, text=True, check=True).stdout.split()
+    assert listed
+    for file in listed:
+        by_stage = any(file == out or file.startswith(out + "/") for out in made)
+        assert by_stage or file in BY_HAND or file.endswith("run_statistics.json"), file
+
+
 @pytest.mark.parametrize(("study", "name"), ALL)
 def test_data_and_models_of_the_default_run_are_cached_and_nothing_else(study, name):
     entry = entries(study)[name]
