@@ -148,7 +148,7 @@ def test_every_file_is_made_once_and_every_dependency_is_made(study):
 
 def test_every_committed_metric_and_plot_is_made_by_a_stage():
     made = [out for pipeline, name in ALL for out in outs(entries(pipeline)[name])]
-    folders = [where + kind for where in ("", "studies/*/") for kind in ("metrics", "plots")]
+    folders = [f"{where}{kind}/*" for where in ("", "studies/*/") for kind in ("metrics", "plots")]
     listed = subprocess.run(["git", "ls-files", "--", *folders], cwd=PROJECT, capture_output=True, text=True, check=True).stdout.split()
     assert listed
     for file in listed:
