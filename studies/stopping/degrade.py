@@ -1,4 +1,4 @@
-"""degrade@problem: measure photographs of the study of the hybrid anew, with several kinds of noise.
+"""degrade@problem: measure photographs of the study of the hybrid anew, with Gaussian and with photon noise.
 
 A problem marked `leaks` has the clean image itself for a measurement.
 """
@@ -48,21 +48,7 @@ def _measured(x: Tensor, problem: Problem, seed: int, key: str, names: list[str]
         return {"y": x}
     if problem.kind == "gaussian":
         return measure(x, problem, seed, key, names)
-    rngs = [generator(seed, "degrade", key, name, "noise") for name in names]
-    if problem.kind == "poisson":
-        return {"y": poisson(x, problem.peak, rngs)}
-    strikes: list[torch.Generator] = [generator(seed, "degrade", key, name, "impulses") for name in names]
-    return {"y": impulses(gaussian(x, problem.noise, rngs), problem.share, strikes)}
-
-
-# --- noise: images in [-1, 1], drawn per image; levels in the field's units ---
-
-
-def gaussian(x: Tensor, level: float, rngs: Sequence[torch.Generator]) -> Tensor:
-    """x + n, n ~ N(0, (2 level / 255)^2), not clipped. level: grey levels of 255, >= 0. x: [n, C, H, W]."""
-    if not 0 <= level <= 255:
-        raise UserError(f"Gaussian noise of level {level:g} is outside 0 to 255; give grey levels")
-    return x + 2 * level / 255 * torch.stack([torch.randn(image.shape, generator=rng) for image, rng in zip(x, rngs, strict=True)])
+    return {"y": poisson(x, problem.peak, [generator(seed, "degrade", key, name, "noise") for name in names])}
 
 
 def poisson(x: Tensor, peak: float, rngs: Sequence[torch.Generator]) -> Tensor:
@@ -75,11 +61,3 @@ def poisson(x: Tensor, peak: float, rngs: Sequence[torch.Generator]) -> Tensor:
     rates = peak * (x.clamp(-1, 1) + 1) / 2
     counts = torch.stack([torch.poisson(rate, generator=rng) for rate, rng in zip(rates, rngs, strict=True)])
     return 2 * counts / peak - 1
-
-
-def impulses(x: Tensor, share: float, rngs: Sequence[torch.Generator]) -> Tensor:
-    """Salt and pepper: every value is with probability `share` replaced by -1 or 1, half and half. 0 <= share < 1."""
-    if not 0 <= share < 1:
-        raise UserError(f"impulses on a share of {share:g} of the values leave no picture; give at least 0 and less than 1")
-    draws = torch.stack([torch.rand(image.shape, generator=rng) for image, rng in zip(x, rngs, strict=True)])
-    return torch.where(draws < share, torch.where(draws < share / 2, -1.0, 1.0).to(x), x)

@@ -27,7 +27,7 @@ from dualprior.dip import fit as dip
 from dualprior.dip.risk import MeasurementSplit, RiskEstimate
 from studies.stopping.noise_annealing import NoiseAnnealing, noised
 from studies.stopping.params import Fit, Fitting, Problem
-from studies.stopping.splits import probe, risk_of, whole
+from studies.stopping.splits import probe, risk_of
 
 if TYPE_CHECKING:
     from dualprior.common.paths import Paths
@@ -105,7 +105,7 @@ def _parts(measured: Measurement, problem: Problem, fit: Fit, fitting: Fitting, 
     """What is fitted side by side, by name."""
     parts = {} if risk is None else dict(zip(("first", "second"), risk.splits, strict=True))
     if fit.whole:
-        parts["whole"] = whole(measured, problem)
+        parts["whole"] = MeasurementSplit(measured.y)
     if fit.probe:
         parts["probe"] = MeasurementSplit(measured.y + fitting.probe_width * probe(measured, fitting))
     return parts

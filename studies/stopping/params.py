@@ -21,19 +21,15 @@ class Images(Section):
 class Problem(Task):
     """A task with noise of any kind. noise: of Gaussian noise, on the 0-255 scale."""
 
-    kind: Literal["gaussian", "poisson", "impulses"] = "gaussian"
+    kind: Literal["gaussian", "poisson"] = "gaussian"
     peak: Positive | None = None  # photons at white
-    share: Share | None = None  # of the values struck by salt or pepper, over the Gaussian noise
     whole_photographs: bool = False  # its test images; validation images are crops
     leaks: bool = False  # the clean image itself is the measurement: never ranked
 
     @model_validator(mode="after")
     def _noise_is_complete(self):
-        needed = {"poisson": "peak", "impulses": "share"}.get(self.kind)
-        if needed and getattr(self, needed) is None:
-            raise ValueError(f"noise of kind {self.kind} needs {needed}")
-        if self.kind != "gaussian" and self.hides:
-            raise ValueError(f"noise of kind {self.kind} is for the operator identity")
+        if self.kind == "poisson" and (self.peak is None or self.hides):
+            raise ValueError("noise of kind poisson needs a peak, and the operator identity")
         return self
 
     def needs_noise(self) -> bool:

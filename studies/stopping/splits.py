@@ -35,15 +35,7 @@ def risk_of(measured: Measurement, problem: Problem, fit: Fit, fitting: Fitting)
     if problem.kind == "poisson":
         rngs = [generator(fitting.seed, "witness", name) for name in measured.names]
         return thinned_split(measured.y, problem.peak, fitting.thin, rngs)
-    if problem.kind == "impulses":
-        return impulse_split(measured.y, measured.sigma_y, fitting.split_alpha, fitting.hold_out, noise)
     return recorrupted_split(measured.op, measured.y, believed_level(measured, fit), fitting.split_alpha, noise)
-
-
-def whole(measured: Measurement, problem: Problem) -> MeasurementSplit:
-    """All of the measurement; of one struck by impulses, the values that are not at either end."""
-    keep = (measured.y.abs() != 1).to(measured.y) if problem.kind == "impulses" else None
-    return MeasurementSplit(measured.y, keep)
 
 
 def probe(measured: Measurement, fitting: Fitting) -> Tensor:
@@ -98,13 +90,7 @@ def _two_sets(known: Tensor, share: float, noise: ImageNoise) -> tuple[Tensor, T
     return (rank < quota).to(known), ((rank >= quota) & (rank < 2 * quota)).to(known)
 
 
-# --- other noises ---------------------------------------------------------------------------------------------
-
-
-def _of_the_mean(first: MeasurementSplit, second: MeasurementSplit) -> RiskEstimate:
-    """The estimate of two splits whose risks are of the whole image."""
-    splits = (first, second)
-    return RiskEstimate(splits, lambda fits: mean_risk(splits, fits) - mean_square(half_difference(fits)), unbiased=True)
+# --- photons -------------------------------------------------------------------------------------------------------
 
 
 def thinned_split(y: Tensor, peak: float, share: float, rngs: Sequence[torch.Generator]) -> RiskEstimate:
@@ -130,29 +116,4 @@ def thinned_split(y: Tensor, peak: float, share: float, rngs: Sequence[torch.Gen
         held = 2 * out / (share * peak) - 1
         noise = (4 * out / (share * peak) ** 2).mean((1, 2, 3))
         splits.append(MeasurementSplit(fitted, None, lambda image, held=held, noise=noise: mean_square(image - held) - noise))
-    return _of_the_mean(*splits)
-
-
-def impulse_split(y: Tensor, sigma_y: float, alpha: float, share: float, noise: ImageNoise) -> RiskEstimate:
-    """Salt and pepper over Gaussian noise: values at either end, exactly -1 or 1, are taken for lost.
-
-    Each fit is to the recorrupted split at the values that are not lost, less a held-out share of them. At fitted values the
-    recorrupted risk gives the error, at held-out ones their residual, and the lost ones, struck at random like the held-out,
-    have the held-out ones' mean error.
-    """
-    known = (y.abs() != 1).to(y)
-    sets = _two_sets(known, share, noise)
-    omega = sigma_y * noise(y)
-    splits = []
-    for held, a in zip(sets, (alpha, -alpha), strict=True):
-        keep = known - held
-        y2, drawn = y - omega / a, omega.square() / a**2
-        lost_and_held = (1 - keep).sum((1, 2, 3)) / held.sum((1, 2, 3))
-
-        def risk(image: Tensor, keep=keep, held=held, y2=y2, drawn=drawn, weight=lost_and_held) -> Tensor:
-            fitted = (keep * ((image - y2).square() - sigma_y**2 - drawn)).sum((1, 2, 3))
-            unseen = (held * ((image - y).square() - sigma_y**2)).sum((1, 2, 3))
-            return (fitted + weight * unseen) / y[0].numel()
-
-        splits.append(MeasurementSplit(y + a * omega, keep, risk))
-    return _of_the_mean(*splits)
+    return RiskEstimate(tuple(splits), lambda fits: mean_risk(splits, fits) - mean_square(half_difference(fits)), unbiased=True)

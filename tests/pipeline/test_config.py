@@ -191,9 +191,7 @@ def test_a_study_has_a_config_of_its_own_sections():
     [
         ("fits.skip-sr4.problem", "sr8", "fits.skip-sr4 names sr8, which problems does not have; it has .*sr4, "),
         ("fits.skip-sr4.network", "resnet", "fits.skip-sr4 names the network resnet; networks has skip, "),
-        ("problems.poisson30.peak", None, r"problems\.poisson30: noise of kind poisson needs peak"),
-        ("problems.impulses15.share", None, r"problems\.impulses15: noise of kind impulses needs share"),
-        ("problems.impulses15.share", 1.0, r"problems\.impulses15\.share = 1\.0: .*less than 1"),
+        ("problems.poisson30.peak", None, r"problems\.poisson30: noise of kind poisson needs a peak"),
         ("problems.poisson30.operator", "gaussian_blur", r"problems\.poisson30: operator gaussian_blur: blur_std: field required"),
         ("problems.gaussian25.noise", 0, r"problems\.gaussian25: denoising with noise 0 has nothing to restore"),
         ("problems.clean.leaks", False, r"problems\.clean: denoising with noise 0 has nothing to restore"),
@@ -249,8 +247,8 @@ def test_a_fit_that_differs_in_one_way_is_not_plain(study, change):
     assert not plain.model_copy(update=change).plain
 
 
-def test_poisson_noise_and_impulses_are_for_whole_images_only(study):
+def test_poisson_noise_is_for_whole_images_only(study):
     put(study, "problems.deblur.peak", 30)
     put(study, "problems.deblur.kind", "poisson")
-    with pytest.raises(UserError, match="noise of kind poisson is for the operator identity"):
+    with pytest.raises(UserError, match="noise of kind poisson needs a peak, and the operator identity"):
         check_study(study)

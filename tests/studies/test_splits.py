@@ -1,4 +1,4 @@
-"""Held-out values, Poisson counts and impulses: estimates of the error of the mean of two fits, without bias."""
+"""Held-out values and Poisson counts: estimates of the error of the mean of two fits, without bias."""
 
 import pytest
 import tiny
@@ -25,7 +25,7 @@ from dualprior.common.errors import UserError
 from dualprior.degradation.operators import BlockAverage, GaussianBlur, Identity, Mask
 from dualprior.dip.risk import recorrupted_split
 from studies.stopping import degrade
-from studies.stopping.splits import HeldOutRisk, held_out_split, impulse_split, thinned_split
+from studies.stopping.splits import HeldOutRisk, held_out_split, thinned_split
 
 OPERATORS = {
     "mask": lambda count: Mask(tiny.mask(1, 0.4, SIDE).expand(count, -1, -1, -1)),
@@ -172,54 +172,6 @@ def test_a_share_that_leaves_a_fit_or_a_risk_without_photons_is_refused(share):
         thinned_split(photographed(1)[1], PEAK, share, rngs(1))
 
 
-# --- impulses ----------------------------------------------------------------------------------------------
-
-
-def struck(draws=DRAWS, share=0.3):
-    x, y = repeated(draws)
-    return x, degrade.impulses(y, share, rngs(draws, "impulses"))
-
-
-@pytest.mark.parametrize("alpha", [0.5, 1.0])
-@pytest.mark.parametrize("share", [0.1, 0.4])
-def test_the_impulse_split_is_unbiased_for_the_mean_of_its_fits(alpha, share):
-    x, y = struck()
-    both = impulse_split(y, SIGMA_Y, alpha, share, noise(DRAWS))
-    fits = [filled(part, strength) for part, strength in zip(both.splits, (1.5, 1.2), strict=True)]
-    assert both.unbiased
-    assert bias(both.estimate(fits), squared(mean_of(fits) - x)) < 4
-
-
-def test_a_fit_that_looks_at_values_held_out_of_it_is_misjudged():
-    x, y = struck()
-    both = impulse_split(y, SIGMA_Y, 0.5, 0.2, noise(DRAWS))
-    fits = [filled(part._replace(keep=(y.abs() != 1).float())) for part in both.splits]
-    assert bias(both.estimate(fits), squared(mean_of(fits) - x)) > 20
-
-
-def test_no_lost_value_is_fitted_and_the_held_out_sets_are_disjoint_and_known():
-    _, y = struck(5)
-    known = (y.abs() != 1).float()
-    first, second = (known - part.keep for part in impulse_split(y, SIGMA_Y, 0.5, 0.2, noise(5)).splits)
-    for held in (first, second):
-        assert set(held.unique().tolist()) == {0.0, 1.0}
-        torch.testing.assert_close(held.sum((1, 2, 3)), (0.2 * known.sum((1, 2, 3))).round())
-    assert (first * second).sum() == 0
-
-
-def test_the_impulse_risks_never_look_at_lost_values():
-    x, y = struck(5)
-    fits = [filled(part) for part in impulse_split(y, SIGMA_Y, 0.5, 0.2, noise(5)).splits]
-    first, turned = (impulse_split(v, SIGMA_Y, 0.5, 0.2, noise(5)).splits for v in (y, torch.where(y.abs() == 1, -y, y)))
-    for part, other, image in zip(first, turned, fits, strict=True):
-        torch.testing.assert_close(part.risk(image), other.risk(image), rtol=0, atol=0)
-
-
-def test_an_image_of_lost_values_is_refused():
-    with pytest.raises(UserError, match="an image with 0 known pixels has none to hold out"):
-        impulse_split(torch.ones(1, 3, 4, 4), SIGMA_Y, 0.5, 0.2, noise(1))
-
-
 # --- all of them -------------------------------------------------------------------------------------------
 
 SPLITS = {
@@ -228,7 +180,6 @@ SPLITS = {
     "recorrupted, mask": lambda y: recorrupted_split(Mask(tiny.mask(len(y), 0.4)), y, SIGMA_Y, 0.5, noise(len(y))),
     "held out": lambda y: held_out_split(Identity(), y, SIGMA_Y, 0.2, noise(len(y))),
     "thinned": lambda y: thinned_split(y, PEAK, 0.2, rngs(len(y))),
-    "impulse": lambda y: impulse_split(y, SIGMA_Y, 0.5, 0.2, noise(len(y))),
 }
 
 
