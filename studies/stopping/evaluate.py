@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from dualprior.pipeline.config import Config
 
 PARAMS = ("images", "fits", "problems", "evaluate")
-SETTLED = 50  # steps after which an estimate is held against the truth: before, the error is that of the start
 SLACK_DB = 0.01  # a longer patience or window must earn so much
 TUNED = {"split": "noisy", "es_wmv_tuned": "denoising"}  # rules whose setting is chosen on validation images, and of which fits
 LIKE = {"one_split": "split", "held_out": "split"}  # rules that take over another one's choice
@@ -59,12 +58,10 @@ def run(config: Config, paths: Paths) -> None:
     rows = _as_chosen(tried[tried["split"] == "test"].drop(columns="split"), best_settings(tried))
     told = estimates.assign(predicted_psnr=10 * np.log10(4 / estimates["estimate"].clip(lower=1e-6)))
     rows = rows.merge(told[["fit", "rule", "name", "step", "predicted_psnr"]], on=["fit", "rule", "name", "step"], how="left")
-    calibration = _calibration(estimates, curves, names).merge(described[["fit", "plain", "denoising"]], on="fit")
-    calibration = calibration[calibration["plain"] & calibration["denoising"]]
     bounds = partial(interval, resamples=settings.bootstrap, seed=settings.seed)
-    found = findings(rows, calibration, bounds)
+    found = findings(rows, bounds)
     io.write_json(paths.metrics("findings.json"), found)
-    tables = {"rows": rows, "calibration": calibration, "costs": costs}
+    tables = {"rows": rows, "costs": costs}
     tables["annealing_levels"] = pd.DataFrame(annealed, columns=["fit", "split", "name", "level", "tau", "step", "psnr_to_target"])
     for name, table in tables.items():
         io.write_table(paths.metrics(f"{name}.csv"), table)
@@ -90,20 +87,15 @@ def best_settings(tried: pd.DataFrame) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Curve:
-    """How good every kept iterate is: steps [S]; psnr [S, n] in dB, of the clipped image; error [S, n], mean squared, of
-    the image as it is, in [-1, 1] units."""
+    """How good every kept iterate is: steps [S]; psnr [S, n] in dB, of the clipped image."""
 
     steps: list[int]
     psnr: np.ndarray
-    error: np.ndarray
 
     @classmethod
     def of(cls, steps: list[int], iterates: Iterable[np.ndarray], clean: np.ndarray) -> Curve:
         """iterates: S of [n, C, H, W] in [-1, 1]; clean: [n, H, W, C] in [0, 1]."""
-        truth = 2 * clean.transpose(0, 3, 1, 2) - 1
-        quality = [(measured("psnr", clean, to_01(x)), np.square(x.astype(np.float32) - truth).mean((1, 2, 3))) for x in iterates]
-        psnr, error = (np.stack(column) for column in zip(*quality, strict=True))
-        return cls(steps, psnr, error)
+        return cls(steps, np.stack([measured("psnr", clean, to_01(x)) for x in iterates]))
 
     def at(self, step: int, index: int) -> float:
         return float(self.psnr[self.steps.index(step), index])
@@ -174,16 +166,3 @@ def _rows(stops: pd.DataFrame, curves: dict, images: pd.DataFrame) -> pd.DataFra
             "whole_peak": None if whole is None else round(float(whole.psnr[:, index].max()), 4),
         })  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def _calibration(estimates: pd.DataFrame, curves: dict, names: dict[str, list[str]]) -> pd.DataFrame:
-    """Mean estimated over mean true squared error, and the correlation of their roots, of every fit and rule that estimates one."""
-    streams = {"split": "pair", "held_out": "pair", "one_split": "first", "sure": "whole"}
-    table = []
-    for (fit, rule), group in estimates[estimates["step"] >= SETTLED].groupby(["fit", "rule"], sort=False):
-        curve = curves[fit]["test", streams[rule]]
-        step_place = {step: i for i, step in enumerate(curve.steps)}
-        true = curve.error[group["step"].map(step_place).to_numpy(), group["name"].map(names[fit].index).to_numpy()]
-        r = float(np.corrcoef(np.sqrt(group["estimate"].clip(lower=0)), np.sqrt(true))[0, 1])
-        table.append({"fit": fit, "rule": rule, "ratio": round(float(group["estimate"].mean() / true.mean()), 4), "r": round(r, 4)})
-    return pd.DataFrame(table, columns=["fit", "rule", "ratio", "r"])

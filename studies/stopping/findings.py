@@ -34,8 +34,8 @@ def by_photograph(rows: pd.DataFrame, value: str) -> pd.Series:
     return rows.groupby("image", sort=False)[value].mean()
 
 
-def findings(rows: pd.DataFrame, calibration: pd.DataFrame, interval: Interval) -> dict[str, dict[str, Finding]]:
-    """rows: of metrics/rows.csv; calibration: fit, rule, ratio of estimated to true error."""
+def findings(rows: pd.DataFrame, interval: Interval) -> dict[str, dict[str, Finding]]:
+    """rows: of metrics/rows.csv."""
 
     def each(groups: dict[str, pd.DataFrame], value: str, unit: str = "dB") -> dict[str, Finding]:
         return {key: finding(by_photograph(mine, value), unit, interval) for key, mine in groups.items() if len(mine)}
@@ -50,7 +50,6 @@ def findings(rows: pd.DataFrame, calibration: pd.DataFrame, interval: Interval) 
     levels = split[(split["annealing"] == "none") & split["problem"].isin(split[split["noise_level"] != "known"]["problem"])]
     levels = levels[levels["network"].isin(split[split["noise_level"] != "known"]["network"])]
     annealed = {kind: split[split["annealing"] == kind] for kind in ("target", "input")}
-    told = calibration[calibration["rule"] == OURS]["ratio"]
     predicted = split[split["annealing"] == "none"].assign(error=(split["predicted_psnr"] - split["psnr"]).abs())
     predicted = dict(list(predicted.groupby(predicted["problem"] + "/" + predicted["noise_level"], sort=False)))
     return {
@@ -63,7 +62,6 @@ def findings(rows: pd.DataFrame, calibration: pd.DataFrame, interval: Interval) 
         "loss_by_noise_level_db": each(dict(list(levels.groupby("noise_level", sort=False))), "gap"),
         "predicted_psnr_error_db": each(predicted, "error"),
         "annealing_gain_db": each({kind: _paired(mine, ours, "psnr") for kind, mine in annealed.items()}, "difference"),
-        "estimated_over_true_error": {"all": finding(told, "ratio; its unit is the fit", interval)} if len(told) else {},
     }  # fmt: skip
 
 
