@@ -182,7 +182,7 @@ class SelfValidation:
     """
 
     def __init__(self, rngs: Sequence[torch.Generator], window: int = 20, patience: int | None = None, smooth: int = 5, lr: float = 0.01):
-        self.stop, self._rngs, self._window, self._lr = StopState(patience), list(rngs), window, lr
+        self.stop, self._rngs, self._lr = StopState(patience), list(rngs), lr
         self._keep = 1 - 1 / smooth
         self._recent: deque[Tensor] = deque(maxlen=window)
         self._net = self._optimizer = self._score = None

@@ -145,7 +145,7 @@ def test_only_the_2048_features_are_called_fid():
     assert generation_metrics.Extractor("inception-v3-compat", "2048", "Inception-2048").distance_name == "FID"
     assert generation_metrics.Extractor("inception-v3-compat", "768", "Inception-768").distance_name == "Fréchet distance, Inception-768"
     ours = generation_metrics.make_extractor("patch-features")
-    assert (ours.distance_name, ours.key) == ("Fréchet distance, patch-features", "patch_features")
+    assert ours.distance_name == "Fréchet distance, patch-features"
 
 
 def test_unknown_extractor_is_a_user_error():

@@ -87,4 +87,3 @@ def test_distances_equal_calculate_metrics_by_name(sets, kind):
 def test_the_trunk_is_reported_as_inception_768_and_never_as_fid():
     extractor = generation_metrics.make_extractor("inception", str(WEIGHTS))
     assert extractor.distance_name == "Fréchet distance, Inception-768"
-    assert extractor.key == "inception_768"

@@ -6,9 +6,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from gaussian_oracles import blend_weight
 
 from dualprior.restoration.blending import SMALLEST_WEIGHT, learn_weights, simplex_weights
-from studies.theory.gaussian_theory import blend_weight
 
 A, B = 0.3, 0.4
 

@@ -1,5 +1,6 @@
 """The closed forms for Gaussian data, each against a simulation or a numerical minimisation of what it describes."""
 
+import gaussian_oracles
 import numpy as np
 import pytest
 import torch
@@ -9,7 +10,7 @@ from dualprior.degradation.data_consistency import proximal
 from dualprior.degradation.operators import Identity
 from dualprior.diffusion.samplers import ddpm_split, last, restart, reverse, zeta_split
 from dualprior.diffusion.schedule import noise_levels, schedule_grid
-from studies.theory import gaussian_theory as oracles
+from studies.theory import gaussian_theory
 
 MEAN, VARIANCE = 0.3, 0.25
 PIXELS = 400_000  # the variance of so many normal draws is known to 0.22 %
@@ -27,7 +28,7 @@ def start(grid, pixels: int = PIXELS):
 
 
 def sample(x, grid, split, noise=None):
-    return last(reverse(oracles.gaussian_denoiser(MEAN, VARIANCE), x, grid, split=split, noise=noise)).x
+    return last(reverse(gaussian_theory.gaussian_denoiser(MEAN, VARIANCE), x, grid, split=split, noise=noise)).x
 
 
 def fresh():
@@ -44,7 +45,7 @@ def test_exact_denoiser_is_the_regression_of_the_clean_on_the_noisy_pixels():
     x = x0 + sigma * normal(1)
     slope, intercept = np.polyfit(x.flatten(), x0.flatten(), 1)
     points = torch.tensor([-1.0, 0.0, 2.0], dtype=torch.float64).view(1, 1, 1, 3)
-    predicted = oracles.gaussian_denoiser(MEAN, VARIANCE)(points, torch.tensor(sigma))
+    predicted = gaussian_theory.gaussian_denoiser(MEAN, VARIANCE)(points, torch.tensor(sigma))
     torch.testing.assert_close(predicted, slope * points + intercept, rtol=0, atol=5e-3)
 
 
@@ -53,17 +54,17 @@ def test_ddim_end_variance_is_that_of_the_sampler(calls):
     """The sampler is linear here, so one deviation tells the variance exactly."""
     grid = schedule_grid(LEVELS, calls)
     x = torch.full((1, 1, 1, 1), MEAN + (VARIANCE + grid[0] ** 2) ** 0.5, dtype=torch.float64)
-    assert (sample(x, grid, ddim).item() - MEAN) ** 2 == pytest.approx(oracles.ddim_end_variance(VARIANCE, grid), rel=1e-9)
+    assert (sample(x, grid, ddim).item() - MEAN) ** 2 == pytest.approx(gaussian_oracles.ddim_end_variance(VARIANCE, grid), rel=1e-9)
 
 
 @pytest.mark.parametrize("calls", [1, 4, 25])
 def test_ddpm_end_variance_is_that_of_the_sampler(calls):
     grid = schedule_grid(LEVELS, calls)
     end = sample(start(grid), grid, ddpm_split, fresh())
-    assert end.var().item() == pytest.approx(oracles.ddpm_end_variance(VARIANCE, grid), rel=0.01)
+    assert end.var().item() == pytest.approx(gaussian_oracles.ddpm_end_variance(VARIANCE, grid), rel=0.01)
 
 
-@pytest.mark.parametrize("law", [oracles.ddim_end_variance, oracles.ddpm_end_variance])
+@pytest.mark.parametrize("law", [gaussian_oracles.ddim_end_variance, gaussian_oracles.ddpm_end_variance])
 def test_many_steps_reach_the_variance_of_the_data(law):
     errors = [abs(law(VARIANCE, schedule_grid(LEVELS, calls)) / VARIANCE - 1) for calls in (10, 100, 1000)]
     assert errors == sorted(errors, reverse=True)
@@ -95,20 +96,20 @@ def simulated_restart(error: float, level: float, *, matched: bool) -> float:
     x0 = normal(0)
     known = torch.tensor([error if matched else 0.0])
     x = restart(x0 + error * normal(1), known, torch.tensor([level]), normal(2))
-    return (oracles.gaussian_denoiser(0.0, 1.0)(x, torch.tensor(level)) - x0).square().mean().item()
+    return (gaussian_theory.gaussian_denoiser(0.0, 1.0)(x, torch.tensor(level)) - x0).square().mean().item()
 
 
 @pytest.mark.parametrize("matched", [True, False])
 @pytest.mark.parametrize("level", [0.5, 0.7, 1.3])
 def test_restart_mse_is_that_of_a_restart(level, matched):
     assert simulated_restart(0.45, level, matched=matched) == pytest.approx(
-        oracles.restart_mse(1.0, 0.45, level, matched=matched), rel=0.01
+        gaussian_theory.restart_mse(1.0, 0.45, level, matched=matched), rel=0.01
     )
 
 
 def test_at_its_own_error_a_matched_restart_gains_and_a_plain_one_loses():
     error = 0.2**0.5
-    matched, plain = (oracles.restart_mse(1.0, error, error, matched=m) for m in (True, False))
+    matched, plain = (gaussian_theory.restart_mse(1.0, error, error, matched=m) for m in (True, False))
     assert matched == pytest.approx(1 / 6)
     assert plain == pytest.approx(0.3056, abs=1e-4)
     assert matched < error**2 < plain
@@ -116,14 +117,14 @@ def test_at_its_own_error_a_matched_restart_gains_and_a_plain_one_loses():
 
 def test_a_matched_restart_is_best_at_its_own_error():
     error = 0.45
-    mse = [oracles.restart_mse(1.0, error, level, matched=True) for level in np.linspace(error, 3, 50)]
+    mse = [gaussian_theory.restart_mse(1.0, error, level, matched=True) for level in np.linspace(error, 3, 50)]
     assert mse[0] == min(mse)
     assert mse == sorted(mse)
 
 
 def test_a_matched_restart_below_its_own_error_does_not_exist():
     with pytest.raises(ValueError, match="cannot start at 0.1, below its own error 0.2"):
-        oracles.restart_mse(1.0, 0.2, 0.1, matched=True)
+        gaussian_theory.restart_mse(1.0, 0.2, 0.1, matched=True)
 
 
 # --- fusion ------------------------------------------------------------------------------------------------
@@ -137,17 +138,17 @@ def blend_mse(weight, a, b, correlation):
 @pytest.mark.parametrize(("a", "b", "correlation"), CASES)
 def test_blend_weight_minimises_the_blend(a, b, correlation):
     best = minimize_scalar(blend_mse, args=(a, b, correlation))
-    assert oracles.blend_weight(a, b, correlation) == pytest.approx(best.x, abs=1e-6)
-    assert oracles.blend_mse(a, b, correlation) == pytest.approx(best.fun, rel=1e-9)
+    assert gaussian_oracles.blend_weight(a, b, correlation) == pytest.approx(best.x, abs=1e-6)
+    assert gaussian_oracles.blend_mse(a, b, correlation) == pytest.approx(best.fun, rel=1e-9)
 
 
 @pytest.mark.parametrize(("a", "b", "correlation"), CASES)
 def test_blend_mse_is_that_of_blended_images(a, b, correlation):
     shared, own = normal(0), normal(1)
     first, second = a * shared, b * (correlation * shared + (1 - correlation**2) ** 0.5 * own)
-    weight = oracles.blend_weight(a, b, correlation)
+    weight = gaussian_oracles.blend_weight(a, b, correlation)
     mse = (weight * first + (1 - weight) * second).square().mean().item()
-    assert mse == pytest.approx(oracles.blend_mse(a, b, correlation), rel=0.01)
+    assert mse == pytest.approx(gaussian_oracles.blend_mse(a, b, correlation), rel=0.01)
 
 
 @pytest.mark.parametrize("ratio", [0.5, 0.8, 1.0])
@@ -157,7 +158,7 @@ def test_a_mean_of_two_beats_both_just_where_they_correlate_less_than_their_rati
     blends = blend_mse(np.linspace(0, 1, 2001), a, b, correlation)
     beats_both = blends.min() < min(a, b) ** 2 * (1 - 1e-9)
     assert beats_both == (correlation < min(a / b, b / a))
-    assert beats_both == (0 < oracles.blend_weight(a, b, correlation) < 1)
+    assert beats_both == (0 < gaussian_oracles.blend_weight(a, b, correlation) < 1)
 
 
 @pytest.mark.parametrize("weight", [1.0, 2.0])
@@ -178,6 +179,6 @@ def test_an_error_is_multiplied_at_every_call_as_the_stability_law_says(gain, si
         )
         ends.append(torch.stack([step.x0.mean() for step in steps]))
     change = ends[1] - ends[0]
-    factor = oracles.error_factor(gain, sigma, sigma_y, weight)
+    factor = gaussian_oracles.error_factor(gain, sigma, sigma_y, weight)
     torch.testing.assert_close(change[1:] / change[:-1], torch.full((calls - 1,), factor, dtype=torch.float64), rtol=1e-4, atol=0)
     assert (factor < 1) == (gain < 1 + sigma**2 / (weight * sigma_y**2))

@@ -80,16 +80,12 @@ torch_fidelity.register_feature_extractor(PATCH_FEATURES, PatchFeatures)
 
 @dataclass(frozen=True)
 class Extractor:
-    """Which features; `title` for people ("Inception-768"), `key` for names of metrics ("inception_768")."""
+    """Which features; `title` for people ("Inception-768")."""
 
     registered: str
     layer: str
     title: str
     weights: str | None = None
-
-    @property
-    def key(self) -> str:
-        return self.title.lower().replace("-", "_")
 
     @property
     def distance_name(self) -> str:

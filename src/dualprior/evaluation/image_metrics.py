@@ -5,7 +5,7 @@ of `METRICS`. Intervals are percentile bootstraps (scipy's) over test crops, see
 where several are of one photograph, as in the default run, an interval does not speak of other photographs.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -70,4 +70,3 @@ def predicted_psnr(error: np.ndarray) -> np.ndarray:
 
 
 Interval = Callable[..., tuple[float, float, float]]
-Numbers = Mapping[str, float | int | str]

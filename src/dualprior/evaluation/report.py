@@ -124,7 +124,6 @@ def run_statistics(stages: dict[str, dict]) -> dict:
     table = pd.DataFrame([{"stage": f"`{name}`", "runs": len(each), "seconds": f"{math.fsum(each):.0f}"} for name, each in seconds.items()])
     return {
         "minutes": math.fsum(numbers["seconds"] for numbers in stages.values()) / 60,
-        "stages": len(stages),
         "table": markdown(table).strip(),
         "machines": sorted({numbers["machine"] for numbers in stages.values() if "machine" in numbers}),
     }
