@@ -167,22 +167,14 @@ def test_two_views_of_one_scene_count_as_one(tmp_path):
     assert {crop.file for crop in data.evaluation_crops([pair], 1.0, 16, 4)} == {"left.png"}
 
 
-def test_photographs_take_turns(photograph):
-    crops = data.evaluation_crops([photograph("a", 80, 90), photograph("bb", 70, 60)], 1.0, 16, 4)
-    assert [crop.photograph for crop in crops] == ["a", "bb", "a", "bb"]
+def test_photographs_take_turns_while_they_last(photograph):
+    crops = data.evaluation_crops([photograph("a", 80, 90), photograph("bb", 20, 36)], 1.0, 16, 6)
+    assert [crop.photograph for crop in crops] == ["a", "bb", "a", "bb", "a", "a"]
 
 
 def test_more_crops_than_the_photographs_hold_is_an_error(photograph):
     with pytest.raises(UserError, match=r"8 crops of 16 pixels are wanted but a hold 6; lower"):
         data.evaluation_crops([photograph("a", 40, 52)], 1.0, 16, 8)
-
-
-@pytest.mark.parametrize(
-    ("total", "capacities", "given"),
-    [(7, [9, 9], [4, 3]), (7, [1, 9, 9], [1, 3, 3]), (7, [1, 2, 3], [1, 2, 3]), (6, [2, 100], [2, 4])],
-)
-def test_allotment_is_as_even_as_capacities_allow(total, capacities, given):
-    assert data.allot(total, capacities) == given
 
 
 # --- patches

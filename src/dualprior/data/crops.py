@@ -184,23 +184,14 @@ def evaluation_crops(photographs: Sequence[Photograph], scale: float, size: int,
     Of a photograph with several files the first serves, as all show the same scene. Raises UserError when the photographs hold
     fewer crops.
     """
-    allotted = allot(count, [p.capacity for p in photographs])
-    if sum(allotted) < count:
+    groups = [crops_of(p.name, p.files[0], scale, size, count) for p in photographs]
+    crops = [crop for turn in zip_longest(*groups) for crop in turn if crop is not None]
+    if len(crops) < count:
         raise UserError(
             f"{count} crops of {size} pixels are wanted but {', '.join(p.name for p in photographs)} hold "
-            f"{sum(allotted)}; lower data.val_images, data.test_images or data.image_size in params.yaml, or add photographs"
+            f"{len(crops)}; lower data.val_images, data.test_images or data.image_size in params.yaml, or add photographs"
         )
-    groups = [crops_of(p.name, p.files[0], scale, size, share) for p, share in zip(photographs, allotted, strict=True)]
-    return [crop for turn in zip_longest(*groups) for crop in turn if crop is not None]
-
-
-def allot(total: int, capacities: Sequence[int]) -> list[int]:
-    """`total` shared as evenly as the capacities allow; less than `total` when they are used up."""
-    given = [0] * len(capacities)
-    for _ in range(min(total, sum(capacities))):
-        open_parts = [part for part, capacity in enumerate(capacities) if given[part] < capacity]
-        given[min(open_parts, key=given.__getitem__)] += 1
-    return given
+    return crops[:count]
 
 
 # --- training patches ------------------------------------------------------------------------------------------
