@@ -21,7 +21,7 @@ from dualprior.data.validation import mean_psnr
 from dualprior.diffusion.denoiser import Denoiser
 from dualprior.diffusion.gain_tuning import recorrupted_fit, tune_gains
 from dualprior.restoration.problem import Problem
-from studies.hybrid import priors
+from studies.hybrid import prior_strength
 from studies.hybrid.params import Fitting
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def run(config: Config, paths: Paths, key: str) -> None:
     """key: the prior."""
     wanted: Fitting = config.fitting
     seed: int = config.entry("restore", "seed")
-    val, test, clean = priors.problems(paths, wanted.task, key, seed, wanted.validation, wanted.images)
+    val, test, clean = prior_strength.problems(paths, wanted.task, key, seed, wanted.validation, wanted.images)
     images, choices = {"untouched": val.denoise(test.measured.y, test.measured.sigma_y)}, {}
     for weights, fitted, split in track(list(product(WEIGHTS, FITTED, SPLITS)), f"fits with prior {key}"):
         denoise = val.denoise if weights == "trained" else redrawn(val.denoise, seed)

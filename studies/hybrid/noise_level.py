@@ -15,7 +15,7 @@ from dualprior.pipeline import fit_dip
 from dualprior.pipeline.restore import write
 from dualprior.restoration.problem import read_problems
 from dualprior.restoration.selection import restore_all
-from studies.hybrid import priors
+from studies.hybrid import prior_strength
 from studies.hybrid.params import FULL, NoiseLevels
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def run(config: Config, paths: Paths, key: str) -> None:
     io.write_array(here.split("val"), clean)
     fit_dip.run(config, here, name)
     clean_val = to_unit(clean).to(device.pick())
-    problems = read_problems(here.measurements(name), here.dip(name), settings.seed, priors.load(paths, FULL), device.pick())
+    problems = read_problems(here.measurements(name), here.dip(name), settings.seed, prior_strength.load(paths, FULL), device.pick())
     write(here.restored(name), settings.seed, restore_all(*problems, clean_val, settings, name))
 
 

@@ -1,4 +1,5 @@
-"""photographs: training patches, and one crop of every validation and test photograph, from the folders that params.yaml names.
+"""photographs: training patches, and the crop of most contrast of every validation and test photograph, from the folders
+that params.yaml names.
 
 Each test crop stands once for every seed. Split "whole" holds the middle square of every test photograph that is large enough.
 """
@@ -38,7 +39,7 @@ def run(config: Config, paths: Paths) -> None:
     io.write_array(paths.split("train"), np.stack([patch.pixels for patch in patches]))
     tables = []
     for split, seeds in (("val", 1), ("test", wanted.seeds)):
-        cut = [crop(file, wanted.crop) for file in splits[split]]
+        cut = [data.crops_of(file.name, file, 1.0, wanted.crop, 1)[0] for file in splits[split]]
         io.write_array(paths.split(split), np.stack([each.pixels for each in cut] * seeds))
         tables.append(repeated(manifest(split, cut), seeds))
     squares = [square for file in splits["test"] if (square := middle(file, wanted.whole)) is not None]
@@ -61,14 +62,6 @@ def listed(root: Path, folder: str) -> list[Path]:
 
 def tested(root: Path, wanted: Photographs) -> list[Path]:
     return [file for folder in wanted.test for file in listed(root, folder) if file.name not in wanted.leave_out]
-
-
-def crop(file: Path, size: int) -> data.Crop:
-    """The window of largest contrast in the photograph's centred grid of windows that do not overlap."""
-    pixels = read_photograph(file)
-    contrast = data.contrast(pixels, size)
-    x, y = max(data.grid(pixels, size), key=lambda corner: contrast[corner[1], corner[0]])
-    return data.cut_at(file.name, file, 1.0, pixels, x, y, size)
 
 
 def middle(file: Path, size: int) -> data.Crop | None:

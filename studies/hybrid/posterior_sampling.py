@@ -23,7 +23,7 @@ from dualprior.diffusion.samplers import Denoise, Noise, ReverseStep, ddpm_split
 from dualprior.restoration.diffusion_methods import mean_of_chains
 from dualprior.restoration.problem import Problem, Restoration
 from dualprior.restoration.registry import CHAIN
-from studies.hybrid import priors
+from studies.hybrid import prior_strength
 from studies.hybrid.params import DPS, FULL
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def run(config: Config, paths: Paths, key: str) -> None:
     """key: the task."""
     wanted: DPS = config.dps
     seed: int = config.entry("restore", "seed")
-    val, test, clean_val = priors.problems(paths, key, FULL, seed, wanted.validation, wanted.images)
+    val, test, clean_val = prior_strength.problems(paths, key, FULL, seed, wanted.validation, wanted.images)
     scores = {strength: mean_psnr(sampled(val, wanted.calls, strength).x, clean_val) for strength in wanted.strengths}
     best = max(scores, key=scores.__getitem__)
     done = sampled(test, wanted.calls, best)

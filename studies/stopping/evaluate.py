@@ -16,8 +16,8 @@ from dualprior.common.params import Evaluate
 from dualprior.data.pixels import pixels_01, to_01
 from dualprior.evaluation.image_metrics import interval, measured
 from studies.stopping import plots
+from studies.stopping.degrade import chosen
 from studies.stopping.findings import OURS, RULES, findings
-from studies.stopping.images import chosen
 from studies.stopping.params import Fit, Images, Problem
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from torch import Tensor
 from dualprior.common import device, io
 from dualprior.common.device import Stopwatch
 from dualprior.common.params import DIPNetwork
+from dualprior.common.paths import Paths
 from dualprior.common.progress import track
 from dualprior.common.seeding import generator
 from dualprior.degradation.measurement import Measurement, read_measurement
@@ -27,7 +28,6 @@ from dualprior.diffusion.denoiser import Denoiser
 from dualprior.dip import fit as dip
 from dualprior.dip import paired_fits
 from dualprior.dip.early_stopping import Iterate, Last, LeastEstimate, Rule, StopState
-from studies.stopping.images import hybrid
 from studies.stopping.params import Fit, Fitting, Problem, Rules
 from studies.stopping.published_rules import (
     DiffusionScore,
@@ -40,7 +40,6 @@ from studies.stopping.published_rules import (
 from studies.stopping.splits import diffusion_noise, probe, risk_of
 
 if TYPE_CHECKING:
-    from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
 PARAMS = ("fitting", "fits", "problems", "networks", "rules")
@@ -55,7 +54,7 @@ def run(config: Config, paths: Paths) -> None:
     problems: dict[str, Problem] = config.problems
     networks: dict[str, DIPNetwork] = config.networks
     where = device.pick()
-    denoise = checkpoint.load(hybrid(paths).models, where).denoise
+    denoise = checkpoint.load(Paths(paths.root, "hybrid").models, where).denoise
     stops, estimates, costs = [], [], []
     for name, fit in track(list(config.fits.items()), "stop"):
         folder, problem = paths.folder("fits") / fit.problem / name, problems[fit.problem]

@@ -25,7 +25,7 @@ def photograph(tmp_path):
         pixels = noise(height, width, seed=len(name)) if pixels is None else pixels
         path = tmp_path / f"{name}.png"
         Image.fromarray(pixels).save(path)
-        return data.measured(name, (path,), [pixels], scales=(1.0, 0.5), crop=16, patch=8, seed=0)
+        return data.measured(name, (path,), [pixels], scales=(1.0, 0.5), crop=16, patch=8)
 
     return make
 
@@ -142,50 +142,39 @@ def test_grid_is_centred_and_keeps_only_windows_with_contrast():
 
 def test_crops_lie_where_they_say_and_never_show_the_same_part_of_a_scene(photograph):
     photographs = [photograph("a", 80, 90), photograph("bb", 70, 60)]
-    crops = data.evaluation_crops(photographs, (1.0, 0.5), 16, 24, seed=0)
-    assert len(crops) == 24
-    covered = {}
+    crops = data.evaluation_crops(photographs, 0.5, 16, 5)
+    assert len({(crop.photograph, crop.x, crop.y) for crop in crops}) == 5
     for crop in crops:
         source = next(p for p in photographs if p.name == crop.photograph)
-        pixels = read_photograph(source.files[0])
-        shrunk = data.shrink(pixels, crop.scale)
+        shrunk = data.shrink(read_photograph(source.files[0]), 0.5)
         assert (crop.pixels == shrunk[crop.y : crop.y + 16, crop.x : crop.x + 16]).all()
-        count = covered.setdefault(crop.photograph, np.zeros(pixels.shape[:2], int))
-        y, x, side = (round(value / crop.scale) for value in (crop.y, crop.x, 16))
-        count[y : y + side, x : x + side] += 1
-    assert all(count.max() == 1 for count in covered.values())
+        assert (crop.x, crop.y) in data.grid(shrunk, 16)
+
+
+def test_crops_are_those_of_most_contrast(photograph):
+    pixels = np.full((16, 64, 3), 128, np.uint8)
+    for place, spread in enumerate((20, 60, 0, 40)):
+        pixels[::2, 16 * place : 16 * place + 16] += np.uint8(2 * spread)
+    crops = data.evaluation_crops([photograph("steps", pixels=pixels)], 1.0, 16, 2)
+    assert [crop.x for crop in crops] == [16, 48]
 
 
 def test_two_views_of_one_scene_count_as_one(tmp_path):
     for name in ("left.png", "right.png"):
         Image.fromarray(noise(40, 40)).save(tmp_path / name)
-    pair = data.measured("pair", (tmp_path / "left.png", tmp_path / "right.png"), [noise(40, 40)] * 2, (1.0,), 16, 8, 0)
+    pair = data.measured("pair", (tmp_path / "left.png", tmp_path / "right.png"), [noise(40, 40)] * 2, (1.0,), 16, 8)
     assert pair.capacity == 4
+    assert {crop.file for crop in data.evaluation_crops([pair], 1.0, 16, 4)} == {"left.png"}
 
 
-def test_crops_alternate_between_photographs_and_scales_the_coarsest_first(photograph):
-    crops = data.evaluation_crops([photograph("a", 80, 90), photograph("bb", 70, 60)], (1.0, 0.5), 16, 4, seed=0)
-    assert [(c.photograph, c.scale) for c in crops] == [("a", 0.5), ("bb", 0.5), ("a", 1.0), ("bb", 1.0)]
-
-
-def test_crops_avoid_flat_parts(photograph):
-    pixels = noise(48, 96)
-    pixels[:, :48] = 128
-    crops = data.evaluation_crops([photograph("half", pixels=pixels)], (1.0,), 16, 9, seed=0)
-    assert all(crop.x >= 48 for crop in crops)
+def test_photographs_take_turns_while_they_last(photograph):
+    crops = data.evaluation_crops([photograph("a", 80, 90), photograph("bb", 20, 36)], 1.0, 16, 6)
+    assert [crop.photograph for crop in crops] == ["a", "bb", "a", "bb", "a", "a"]
 
 
 def test_more_crops_than_the_photographs_hold_is_an_error(photograph):
     with pytest.raises(UserError, match=r"8 crops of 16 pixels are wanted but a hold 6; lower"):
-        data.evaluation_crops([photograph("a", 40, 52)], (1.0, 0.5), 16, 8, seed=0)
-
-
-@pytest.mark.parametrize(
-    ("total", "capacities", "given"),
-    [(7, [9, 9], [4, 3]), (7, [1, 9, 9], [1, 3, 3]), (7, [1, 2, 3], [1, 2, 3]), (6, [2, 100], [2, 4])],
-)
-def test_allotment_is_as_even_as_capacities_allow(total, capacities, given):
-    assert data.allot(total, capacities) == given
+        data.evaluation_crops([photograph("a", 40, 52)], 1.0, 16, 8)
 
 
 # --- patches

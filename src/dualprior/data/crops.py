@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import zip_longest
 from pathlib import Path
-from typing import NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image
 
 from dualprior.common.errors import UserError
-from dualprior.common.seeding import derive_seed, numpy_generator
+from dualprior.common.seeding import derive_seed
 from dualprior.data.pixels import read_photograph
 
 EXTENSIONS = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".tif", ".tiff", ".bmp", ".webp", ".avif", ".gif", ".ppm", ".pgm", ".tga"}
@@ -35,8 +34,6 @@ SHIPPED = {
     "val": {"flower": ("sklearn/datasets/images/flower.jpg",), "rocket": ("skimage/data/rocket.jpg",)},
     "test": {"chelsea": ("skimage/data/chelsea.png",), "china": ("sklearn/datasets/images/china.jpg",)},
 }
-
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -78,18 +75,17 @@ def packaged(file: str) -> Path:
 
 
 def measured(
-    name: str, files: tuple[Path, ...], pixels: Sequence[np.ndarray], scales: Sequence[float], crop: int, patch: int, seed: int
+    name: str, files: tuple[Path, ...], pixels: Sequence[np.ndarray], scales: Sequence[float], crop: int, patch: int
 ) -> Photograph:
     """A photograph whose crops of `crop` pixels are counted; capacity 0 when it lacks contrast for crops or patches.
 
-    pixels: uint8 [H,W,3] of each file; seed: of the places of its crops. Raises UserError for a file too small for a crop or a
-    patch.
+    pixels: uint8 [H,W,3] of each file. Raises UserError for a file too small for a crop or a patch.
     """
     for file, image in zip(files, pixels, strict=True):
         _check_size(file, image, max(scales), max(crop, patch))
     if not any(grid(level, patch) for image in pixels for _, level in levels(image, scales, min(crop, patch))):
         return Photograph(name, files, 0)
-    return Photograph(name, files, len(_places(name, pixels, scales, crop, seed, coarse=0)))
+    return Photograph(name, files, len(grid(shrink(pixels[0], max(scales)), crop)))
 
 
 def _check_size(file: Path, pixels: np.ndarray, scale: float, size: int) -> None:
@@ -174,90 +170,28 @@ def grid(pixels: np.ndarray, size: int) -> list[tuple[int, int]]:
     return [(x, y) for y in rows for x in columns if grey[y : y + size, x : x + size].std() >= MIN_CONTRAST]
 
 
-class Place(NamedTuple):
-    """A window of one file of a photograph, shrunk to `scale`."""
-
-    file: int
-    scale: float
-    x: int
-    y: int
-
-    def overlaps(self, other: "Place", size: int) -> bool:
-        """Whether two windows of `size` pixels show some of the same scene; all files of a photograph show the same."""
-        spans = [((p.x / p.scale, (p.x + size) / p.scale), (p.y / p.scale, (p.y + size) / p.scale)) for p in (self, other)]
-        return all(a[0] < b[1] and b[0] < a[1] for a, b in zip(*spans, strict=True))
+def crops_of(photograph: str, file: Path, scale: float, size: int, count: int) -> list[Crop]:
+    """The first `count` windows of the grid, that of most contrast first."""
+    pixels = shrink(read_photograph(file), scale)
+    spread = contrast(pixels, size)
+    corners = sorted(grid(pixels, size), key=lambda corner: -spread[corner[1], corner[0]])
+    return [cut_at(photograph, file, scale, pixels, x, y, size) for x, y in corners[:count]]
 
 
-def crop_places(name: str, pixels: Sequence[np.ndarray], scales: Sequence[float], size: int, count: int, seed: int) -> list[Place]:
-    """Where the evaluation crops of a photograph lie: no two overlap in its own coordinates, whatever their scales.
+def evaluation_crops(photographs: Sequence[Photograph], scale: float, size: int, count: int) -> list[Crop]:
+    """`count` crops at `scale`, no two of which overlap, spread evenly over photographs, which take turns.
 
-    Scales take turns, the coarsest first, and places within one are drawn at random from its grid. A coarse crop covers much:
-    as many of them as leave room for `count` crops.
+    Of a photograph with several files the first serves, as all show the same scene. Raises UserError when the photographs hold
+    fewer crops.
     """
-    for coarse in range(count, -1, -1):
-        places = _places(name, pixels, scales, size, seed, coarse)
-        if len(places) >= count:
-            break
-    return places[:count]
-
-
-def _places(name: str, pixels: Sequence[np.ndarray], scales: Sequence[float], size: int, seed: int, coarse: int) -> list[Place]:
-    """All that fit, with at most `coarse` below the largest scale."""
-    rng, groups = numpy_generator(seed, "prepare", "crops", name), []
-    for file, image in enumerate(pixels):
-        for scale, shrunk in levels(image, sorted(scales), size):
-            corners = rng.permutation(np.array(grid(shrunk, size), int).reshape(-1, 2))
-            groups.append([Place(file, scale, int(x), int(y)) for x, y in corners])
-    taken: list[Place] = []
-    waiting = [iter(group) for group in groups]
-    while waiting:
-        for group in list(waiting):
-            place = next((p for p in group if not any(p.overlaps(other, size) for other in taken)), None)
-            if place is None or (place.scale < max(scales) and coarse == 0):
-                waiting.remove(group)
-                continue
-            coarse -= place.scale < max(scales)
-            taken.append(place)
-    return taken
-
-
-def evaluation_crops(photographs: Sequence[Photograph], scales: Sequence[float], size: int, count: int, seed: int) -> list[Crop]:
-    """`count` crops, no two showing the same part of a scene, spread evenly over photographs and their scales.
-
-    Photographs, and scales within one, take turns, so the first few crops are as varied as the whole.
-    Raises UserError when the photographs hold fewer.
-    """
-    allotted = allot(count, [p.capacity for p in photographs])
-    if sum(allotted) < count:
+    groups = [crops_of(p.name, p.files[0], scale, size, count) for p in photographs]
+    crops = [crop for turn in zip_longest(*groups) for crop in turn if crop is not None]
+    if len(crops) < count:
         raise UserError(
             f"{count} crops of {size} pixels are wanted but {', '.join(p.name for p in photographs)} hold "
-            f"{sum(allotted)}; lower data.val_images, data.test_images or data.image_size in params.yaml, "
-            "or add scales or photographs"
+            f"{len(crops)}; lower data.val_images, data.test_images or data.image_size in params.yaml, or add photographs"
         )
-    return interleave([_crops(photograph, scales, size, share, seed) for photograph, share in zip(photographs, allotted, strict=True)])
-
-
-def allot(total: int, capacities: Sequence[int]) -> list[int]:
-    """`total` shared as evenly as the capacities allow; less than `total` when they are used up."""
-    given = [0] * len(capacities)
-    for _ in range(min(total, sum(capacities))):
-        open_parts = [part for part, capacity in enumerate(capacities) if given[part] < capacity]
-        given[min(open_parts, key=given.__getitem__)] += 1
-    return given
-
-
-def _crops(photograph: Photograph, scales: Sequence[float], size: int, count: int, seed: int) -> list[Crop]:
-    pixels = [read_photograph(file) for file in photograph.files]
-    cut = []
-    for place in crop_places(photograph.name, pixels, scales, size, count, seed):
-        shrunk = shrink(pixels[place.file], place.scale)
-        cut.append(cut_at(photograph.name, photograph.files[place.file], place.scale, shrunk, place.x, place.y, size))
-    return cut
-
-
-def interleave(groups: Sequence[Sequence[Item]]) -> list[Item]:
-    """The first of each group, then the second of each, and so on."""
-    return [item for row in zip_longest(*groups) for item in row if item is not None]
+    return crops[:count]
 
 
 # --- training patches ------------------------------------------------------------------------------------------

@@ -24,7 +24,6 @@ from dualprior.common.errors import UserError
 PATCH_FEATURES = "patch-features"
 NEIGHBOURHOOD = 3  # k of precision and recall (Kynkäänniemi et al. 2019)
 KERNEL_SUBSET = 1000  # images in one subset of the kernel distance; smaller sets are taken whole
-COPY_NEIGHBOURS = 50  # neighbours that the nearest one is measured against (Carlini et al. 2023)
 
 
 class PatchFeatures(torch_fidelity.FeatureExtractorBase):
@@ -176,27 +175,3 @@ def distances(generated: torch.Tensor, real: torch.Tensor) -> dict[str, float]:
         "precision": overlap[torch_fidelity.KEY_METRIC_PRECISION],
         "recall": overlap[torch_fidelity.KEY_METRIC_RECALL],
     }
-
-
-def tiles(images: np.ndarray, side: int) -> np.ndarray:
-    """All side × side tiles that do not overlap. images: [n,H,W,3] -> [n·tiles,side,side,3]."""
-    count, height, width, _ = images.shape
-    rows, columns = height // side, width // side
-    if not rows * columns:
-        raise UserError(f"generated images of {side} px are larger than data.image_size={height}; lower generate.size")
-    cut = images[:, : rows * side, : columns * side].reshape(count, rows, side, columns, side, 3)
-    return cut.transpose(0, 1, 3, 2, 4, 5).reshape(-1, side, side, 3)
-
-
-def copy_ratio(images: np.ndarray, train: np.ndarray) -> float:
-    """Mean of (distance to the nearest training image) / (mean distance to the 50 nearest), pixel RMSE.
-
-    After Carlini et al. 2023, who normalise a distance by those to other neighbours: a copy gives 0; the denominator
-    cancels contrast, so a blurred image is not taken for a copy. Compare with the value of images that training never
-    saw.
-    images: uint8 [n,H,W,3]; train: uint8 [N,H,W,3] of the same size.
-    """
-    flat, bank = (torch.from_numpy(a).flatten(1).float() for a in (images, train))
-    count = min(COPY_NEIGHBOURS, len(bank))
-    nearest = torch.cdist(flat, bank).topk(count, largest=False).values  # [n, count], rising
-    return (nearest[:, 0] / nearest.mean(1).clamp_min(1e-6)).mean().item()

@@ -136,7 +136,7 @@ def judge_samples(paths: Paths, settings: Evaluate) -> dict[str, dict]:
     """Generated images against real training patches, and the least ratio of distances to that of real against real, a sampler."""
     generated = io.read_arrays(paths.folder("generated") / "samples.npz")
     info = io.read_json(paths.folder("generated") / "samples.json")
-    train, val = io.read_array(paths.split("train")), io.read_array(paths.split("val"))
+    train = io.read_array(paths.split("train"))
     side = min(train.shape[1], *(images.shape[1] for images in generated.values()))
     generated, train = {name: _centre(images, side) for name, images in generated.items()}, _centre(train, side)
     real, others = _two_halves(train, min(map(len, generated.values())), settings.seed)
@@ -144,19 +144,15 @@ def judge_samples(paths: Paths, settings: Evaluate) -> dict[str, dict]:
     features = generation_metrics.FeatureReader(extractor, cuda=device.pick().type == "cuda")
     real_features = features(real)
     floor = generation_metrics.distances(features(others), real_features)
-    copies = generation_metrics.copy_ratio(generation_metrics.tiles(val, side), train)
-    rows = []
-    for name, images in generated.items():
-        own = generation_metrics.distances(features(images[: len(real)]), real_features)
-        rows.append({**info[name], **own, "copy_ratio": generation_metrics.copy_ratio(images, train) / copies})
-    table = pd.DataFrame(rows)
+    count = len(real)
+    table = pd.DataFrame([info[name] | generation_metrics.distances(features(x[:count]), real_features) for name, x in generated.items()])
     about = {"real_frechet": round(floor["frechet"], 4), "extractor": extractor.title}
     io.write_table(paths.metrics("generation.csv"), table.round(4).assign(**about))
     io.write_figure(paths.plot("samples"), figures.samples(generated))
-    figure = figures.generation_quality(table, floor["frechet"], extractor.distance_name, len(real))
+    figure = figures.generation_quality(table, floor["frechet"], extractor.distance_name, count)
     io.write_figure(paths.plot("generation_quality"), figure)
     best = table.groupby("sampler", sort=False)["frechet"].min() / floor["frechet"]
-    return {name: {"value": round(v, 3), "lo": round(v, 3), "hi": round(v, 3), "n": len(real), "unit": "ratio"} for name, v in best.items()}
+    return {name: comparisons.single(ratio, count, "ratio") for name, ratio in best.items()}
 
 
 def _centre(images: np.ndarray, side: int) -> np.ndarray:

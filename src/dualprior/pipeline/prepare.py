@@ -54,7 +54,7 @@ def cut(photographs: dict[str, list[data.Photograph]], settings: Data) -> dict[s
 def crops(photographs: dict[str, list[data.Photograph]], settings: Data, split: str) -> list[data.Crop]:
     """The crops of a split, "val" or "test"."""
     count = settings.val_images if split == "val" else settings.test_images
-    return data.evaluation_crops(photographs[split], settings.scales, settings.image_size, count, settings.seed)
+    return data.evaluation_crops(photographs[split], max(settings.scales), settings.image_size, count)
 
 
 # --- sources ---------------------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ def photographs(settings: Data, root: Path) -> dict[str, list[data.Photograph]]:
 
 
 def measured(name: str, files: tuple[Path, ...], pixels: Sequence[np.ndarray], settings: Data) -> data.Photograph:
-    return data.measured(name, files, pixels, settings.scales, settings.image_size, settings.patch_size, settings.seed)
+    return data.measured(name, files, pixels, settings.scales, settings.image_size, settings.patch_size)
 
 
 def _survey(folder: Path, settings: Data) -> list[data.Photograph]:
