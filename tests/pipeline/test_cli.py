@@ -267,7 +267,7 @@ def test_the_real_command_says_one_line_too(little):
 def test_a_profile_prints_the_difference_keeps_comments_and_then_agrees(cli, little):
     assert "dip.steps: " in cli("profile", "smoke").out
     text = (little / "params.yaml").read_text()
-    assert "# every photograph is used at these sizes" in text
+    assert "# training patches are taken at these sizes" in text
     assert "scales: [1.0, 0.5, 0.25]" in text
     assert "folder: null" in text
     assert "already agrees" in cli("profile", "smoke").out
