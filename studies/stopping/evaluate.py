@@ -40,7 +40,7 @@ def run(config: Config, paths: Paths) -> None:
         measured_of[problem, split], pixels = chosen(paths, split, problems[problem], wanted)
         clean[problem, split] = pixels_01(pixels)
     images = pd.concat([rows.assign(index=range(len(rows))) for rows in measured_of.values()]).drop_duplicates("name")
-    stops, estimates, costs = (io.read_table(paths.folder("stopped") / f"{name}.csv") for name in ("stops", "estimates", "costs"))
+    stops, estimates = (io.read_table(paths.folder("stopped") / f"{name}.csv") for name in ("stops", "estimates"))
     curves, annealed, names = {}, [], {}
     for name, fit in fits.items():
         folder = paths.folder("fits") / fit.problem / name
@@ -61,10 +61,9 @@ def run(config: Config, paths: Paths) -> None:
     bounds = partial(interval, resamples=settings.bootstrap, seed=settings.seed)
     found = findings(rows, bounds)
     io.write_json(paths.metrics("findings.json"), found)
-    tables = {"rows": rows, "costs": costs}
-    tables["annealing_levels"] = pd.DataFrame(annealed, columns=["fit", "split", "name", "level", "tau", "step", "psnr_to_target"])
-    for name, table in tables.items():
-        io.write_table(paths.metrics(f"{name}.csv"), table)
+    io.write_table(paths.metrics("rows.csv"), rows)
+    columns = ["fit", "split", "name", "level", "tau", "step", "psnr_to_target"]
+    io.write_table(paths.metrics("annealing_levels.csv"), pd.DataFrame(annealed, columns=columns))
     io.write_figure(paths.plot("losses"), plots.losses(found["stopping_loss_db"], {rule: about[0] for rule, about in RULES.items()}, OURS))
     io.write_figure(paths.plot("stops"), plots.stops(rows, curves, names))
 

@@ -1,4 +1,4 @@
-"""stop: run every stopping rule over the kept fits, and time it beside the fit it stops.
+"""stop: run every stopping rule over the kept fits.
 
 Reads measurements, kept fits and the diffusion model, never a clean image. What a rule decides is a step of one of the
 fits; how good that step is, stage `evaluate` says.
@@ -17,15 +17,12 @@ import torch
 from torch import Tensor
 
 from dualprior.common import device, io
-from dualprior.common.device import Stopwatch
-from dualprior.common.params import DIPNetwork
 from dualprior.common.paths import Paths
 from dualprior.common.progress import track
 from dualprior.common.seeding import generator
 from dualprior.degradation.measurement import Measurement, read_measurement
 from dualprior.diffusion import checkpoint
 from dualprior.diffusion.denoiser import Denoiser
-from dualprior.dip import fit as dip
 from dualprior.dip import paired_fits
 from dualprior.dip.early_stopping import Iterate, Last, LeastEstimate, Rule, StopState
 from studies.stopping.params import Fit, Fitting, Problem, Rules
@@ -42,9 +39,8 @@ from studies.stopping.splits import diffusion_noise, probe, risk_of
 if TYPE_CHECKING:
     from dualprior.pipeline.config import Config
 
-PARAMS = ("fitting", "fits", "problems", "networks", "rules")
+PARAMS = ("fitting", "fits", "problems", "rules")
 OWN = ("split", "held_out", "one_split")  # rules by a split of the measurement, tried with every patience
-TIMED_STEPS = 12  # fit steps that a rule's time is held against
 log = logging.getLogger(__name__)
 
 
@@ -52,10 +48,9 @@ def run(config: Config, paths: Paths) -> None:
     fitting: Fitting = config.fitting
     rules: Rules = config.rules
     problems: dict[str, Problem] = config.problems
-    networks: dict[str, DIPNetwork] = config.networks
     where = device.pick()
     denoise = checkpoint.load(Paths(paths.root, "hybrid").models, where).denoise
-    stops, estimates, costs = [], [], []
+    stops, estimates = [], []
     for name, fit in track(list(config.fits.items()), "stop"):
         folder, problem = paths.folder("fits") / fit.problem / name, problems[fit.problem]
         streams, steps = io.read_tensors(folder / "iterates.safetensors"), io.read_json(folder / "info.json")["steps"]
@@ -66,23 +61,9 @@ def run(config: Config, paths: Paths) -> None:
             applied = list(case.apply(own_only=split == "val"))
             stops += [each.stops.assign(fit=name, split=split) for each in applied]
             if split == "test":
-                step_seconds = _step_seconds(measured, networks[fit.network], fitting)
-                costs += [each.cost(name, fit.steps * step_seconds) for each in applied]
                 estimates += [each.estimates.assign(fit=name, rule=each.rule) for each in applied if each.estimates is not None]
     for file, tables in (("stops", stops), ("estimates", estimates)):
         io.write_table(paths.folder("stopped") / f"{file}.csv", pd.concat(tables, ignore_index=True))
-    io.write_table(paths.folder("stopped") / "costs.csv", pd.DataFrame(costs))
-
-
-def _step_seconds(measured: Measurement, network: DIPNetwork, fitting: Fitting) -> float:
-    """Seconds of one step of one fit, on this machine and now, so that a rule's seconds can be held against it."""
-    recipe = dip.Recipe.of(fitting.model_dump(), network.model_dump())
-    steps = dip.fit_images(recipe, measured.op, measured.y, measured.names, measured.size, TIMED_STEPS + 2, device=measured.y.device)
-    next(steps), next(steps)  # warm
-    with Stopwatch(len(measured.y)) as watch:
-        for _ in steps:
-            pass
-    return watch.seconds / TIMED_STEPS
 
 
 @dataclass
@@ -92,12 +73,6 @@ class Applied:
     rule: str
     stops: pd.DataFrame  # columns rule, stream, name, step, decided_step
     estimates: pd.DataFrame | None  # columns name, step, estimate: of the rules that estimate an error
-    fits: int  # fits an image that the rule has run
-    seconds: float  # of the rule, an image
-
-    def cost(self, fit: str, fit_seconds: float) -> dict:
-        """overhead: the rule's seconds over those of the fits that it has run; fit_seconds: of one fit to its last step."""
-        return {"fit": fit, "rule": self.rule, "fits": self.fits, "overhead": self.seconds / (self.fits * fit_seconds)}
 
 
 @dataclass
@@ -115,43 +90,43 @@ class Case:
 
     def apply(self, own_only: bool) -> Iterator[Applied]:
         """own_only: just the rules of which a setting is chosen on validation images."""
-        for rule, (stream, fits, make) in self.catalogue().items():
+        for rule, (stream, make) in self.catalogue().items():
             if rule in OWN or "@" in rule or not own_only:
-                yield self._applied(rule, stream, fits, make())
+                yield self._applied(rule, stream, make())
 
-    def catalogue(self) -> dict[str, tuple[str, int, Callable[[], Rule]]]:
-        """{rule: (stream it stops, fits an image it needs, how to make it)}; a new rule is one line."""
-        rules: dict[str, tuple[str, int, Callable[[], Rule]]] = {}
+    def catalogue(self) -> dict[str, tuple[str, Callable[[], Rule]]]:
+        """{rule: (stream it stops, how to make it)}; a new rule is one line."""
+        rules: dict[str, tuple[str, Callable[[], Rule]]] = {}
         risk = risk_of(self.measured, self.problem, self.fit, self.fitting)
         if risk is not None:
-            rules["last_pair"] = ("pair", 2, Last)
-            rules["es_wmv_pair"] = ("pair", 2, lambda: self._windowed(self.rules.window))
+            rules["last_pair"] = ("pair", Last)
+            rules["es_wmv_pair"] = ("pair", lambda: self._windowed(self.rules.window))
         if risk is not None and self.fit.split != "none":
             own = "split" if self.fit.split == "recorrupted" else self.fit.split
-            rules[own] = ("pair", 2, lambda: paired_fits.stopped_by(risk, None))
+            rules[own] = ("pair", lambda: paired_fits.stopped_by(risk, None))
         if risk is not None and self.fit.split == "recorrupted" and risk.splits[0].risk is not None:
-            rules["one_split"] = ("first", 1, lambda: LeastEstimate(lambda now: risk.splits[0].risk(now.average)))
+            rules["one_split"] = ("first", lambda: LeastEstimate(lambda now: risk.splits[0].risk(now.average)))
         if "whole" in self.kept and self.fit.annealing == "none":
             rules |= self._published()
         return rules
 
-    def _published(self) -> dict[str, tuple[str, int, Callable[[], Rule]]]:
+    def _published(self) -> dict[str, tuple[str, Callable[[], Rule]]]:
         """Rules of others, that stop the fit to the whole measurement."""
         r, noisy = self.rules, self.problem.kind != "poisson" and self.measured.sigma_y > 0
-        published: dict[str, tuple[str, int, Callable[[], Rule]]] = {
-            "last": ("whole", 1, Last),
-            "es_wmv": ("whole", 1, lambda: self._windowed(r.window)),
-            **{f"es_wmv_tuned@{window}": ("whole", 1, partial(self._windowed, window)) for window in r.windows},
-            "es_emv": ("whole", 1, lambda: ExponentialVariance(r.rate, r.window_patience, every=self.fit.every)),
-            "self_validation": ("whole", 1, lambda: SelfValidation(
+        published: dict[str, tuple[str, Callable[[], Rule]]] = {
+            "last": ("whole", Last),
+            "es_wmv": ("whole", lambda: self._windowed(r.window)),
+            **{f"es_wmv_tuned@{window}": ("whole", partial(self._windowed, window)) for window in r.windows},
+            "es_emv": ("whole", lambda: ExponentialVariance(r.rate, r.window_patience, every=self.fit.every)),
+            "self_validation": ("whole", lambda: SelfValidation(
                 [generator(self.fitting.seed, "self-validation", name) for name in self.measured.names], r.self_validation_window)),
-            "diffusion_score": ("whole", 1, lambda: LeastEstimate(self._diffusion())),
+            "diffusion_score": ("whole", lambda: LeastEstimate(self._diffusion())),
         }  # fmt: skip
         if noisy:
-            published["discrepancy"] = ("whole", 1, lambda: Discrepancy(self.measured.sigma_y))
+            published["discrepancy"] = ("whole", lambda: Discrepancy(self.measured.sigma_y))
         if "probe" in self.kept:
             b = probe(self.measured, self.fitting)
-            published["sure"] = ("whole", 2, lambda: MonteCarloSURE(self.measured.sigma_y, self.measured.y, b, self.fitting.probe_width))
+            published["sure"] = ("whole", lambda: MonteCarloSURE(self.measured.sigma_y, self.measured.y, b, self.fitting.probe_width))
         return published
 
     def _windowed(self, window: int) -> WindowedVariance:
@@ -174,12 +149,10 @@ class Case:
             loss = self.kept[f"{stream}_loss"][i].float() if f"{stream}_loss" in self.kept else torch.zeros(len(average))
             yield Iterate(step, average if output is None else output[i].float(), average, loss, paired)
 
-    def _applied(self, name: str, stream: str, fits: int, rule: Rule) -> Applied:
-        steps, told, seconds, names = [], [], 0.0, self.measured.names
+    def _applied(self, name: str, stream: str, rule: Rule) -> Applied:
+        steps, told, names = [], [], self.measured.names
         for now in self.replay(stream):
-            with Stopwatch(len(names)) as watch:
-                rule.update(now)
-            seconds += watch.seconds
+            rule.update(now)
             if name in OWN or name == "sure":
                 steps.append(now.step)
                 told.append(rule.last)
@@ -190,7 +163,7 @@ class Case:
         if told:
             tables = [pd.DataFrame({"name": names, "step": step, "estimate": t.tolist()}) for step, t in zip(steps, told, strict=True)]
             estimates = pd.concat(tables, ignore_index=True)
-        return Applied(name, pd.concat(stops, ignore_index=True), estimates, fits, seconds)
+        return Applied(name, pd.concat(stops, ignore_index=True), estimates)
 
 
 def _stop(steps: list[int], estimates: list[Tensor], patience: int) -> StopState:
