@@ -56,9 +56,7 @@ def run(config: Config, paths: Paths) -> None:
     training = config.entry("ddpm", "training")
     axis = strength.curves(every[every["seed"] == 0], roles, training.steps)
     seconds = io.read_json(paths.metrics("run_statistics.json"))["train_ddpm"]["seconds"] / training.steps
-    saved = strength.training_saved(axis, training.steps, seconds, bounds)
-    found |= saved
-    io.write_table(paths.metrics("training_saved.csv"), strength.saved_table(saved, tasks))
+    found |= strength.training_saved(axis, training.steps, seconds, bounds)
     io.write_table(paths.metrics("per_image.csv"), every)
     io.write_table(paths.metrics("headline.csv"), comparisons.headline(rows[FULL], roles, found))
     io.write_text(paths.metrics("results.md"), tables.results(rows[FULL], LABELS, {ORACLE}))

@@ -57,22 +57,6 @@ def training_saved(axis: pd.DataFrame, steps: int, seconds: float, interval: Int
     return found
 
 
-def saved_table(saved: dict[str, dict], tasks: list[str]) -> pd.DataFrame:
-    """A row a task: the share of the steps with its interval, and the share of the seconds, for both aims."""
-    steps, seconds = saved["training_steps_ratio"], saved["training_seconds_ratio"]
-    rows = []
-    for task in tasks:
-        row = {"task": task}
-        for aim in ("full", "half"):
-            own = steps[f"{task}/{aim}"]
-            row |= {
-                f"steps, {aim}": f"{own['value']:.2f} [{own['lo']:.2f}, {own['hi']:.2f}]",
-                f"seconds, {aim}": seconds[f"{task}/{aim}"]["value"],
-            }
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
 def _table(rows: pd.DataFrame, method: str) -> pd.DataFrame:
     return rows[rows["method"] == method].pivot_table(index="image", columns="steps", values="psnr")
 
