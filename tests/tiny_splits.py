@@ -43,11 +43,11 @@ def neighbours(x):
     return sum(x.roll((i, j), dims=(2, 3)) for i in (-1, 0, 1) for j in (-1, 0, 1))
 
 
-def filled(part, strength=1.5):
+def filled(part):
     """A nonlinear stand-in for a fit to the values that are kept: a local mean of them, blind to all others."""
     keep = part.keep.expand_as(part.y)
     mean = neighbours(torch.where(keep > 0, part.y, 0.0)) / neighbours(keep).clamp(min=1)
-    return torch.tanh(strength * torch.where(keep > 0, (part.y + mean) / 2, mean))
+    return torch.tanh(1.5 * torch.where(keep > 0, (part.y + mean) / 2, mean))
 
 
 def squared(error):

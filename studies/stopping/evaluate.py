@@ -64,7 +64,7 @@ def run(config: Config, paths: Paths) -> None:
     io.write_table(paths.metrics("rows.csv"), rows)
     columns = ["fit", "split", "name", "level", "tau", "step", "psnr_to_target"]
     io.write_table(paths.metrics("annealing_levels.csv"), pd.DataFrame(annealed, columns=columns))
-    io.write_figure(paths.plot("losses"), plots.losses(found["stopping_loss_db"], {rule: about[0] for rule, about in RULES.items()}, OURS))
+    io.write_figure(paths.plot("losses"), plots.losses(found["stopping_loss_db"], RULES, OURS))
     io.write_figure(paths.plot("stops"), plots.stops(rows, curves, names))
 
 

@@ -10,21 +10,21 @@ from dualprior.evaluation.image_metrics import Interval
 
 OURS = "split"
 FAILURE_DB = 1.0
-RULES = {  # rule: (what it is, what it knows beside the measurement, fits it runs)
-    "split": ("recorrupted split, paired fits (ours)", "noise level", 2),
-    "one_split": ("recorrupted split, one fit", "noise level", 1),
-    "discrepancy": ("discrepancy principle", "noise level", 1),
-    "sure": ("Monte-Carlo SURE", "noise level", 2),
-    "es_wmv": ("ES-WMV as published", "nothing", 1),
-    "es_wmv_tuned": ("ES-WMV, tuned window", "validation images", 1),
-    "es_wmv_pair": ("ES-WMV on our paired fits", "nothing", 2),
-    "es_emv": ("ES-EMV", "nothing", 1),
-    "self_validation": ("self-validation", "nothing", 1),
-    "diffusion_score": ("score of the diffusion model", "a diffusion model", 1),
-    "fixed": ("fixed step", "validation images", 1),
-    "fixed_pair": ("fixed step on our paired fits", "validation images", 2),
-    "last": ("last step", "nothing", 1),
-    "last_pair": ("last step of our paired fits", "nothing", 2),
+RULES = {  # rule: what it is
+    "split": "recorrupted split, paired fits (ours)",
+    "one_split": "recorrupted split, one fit",
+    "discrepancy": "discrepancy principle",
+    "sure": "Monte-Carlo SURE",
+    "es_wmv": "ES-WMV as published",
+    "es_wmv_tuned": "ES-WMV, tuned window",
+    "es_wmv_pair": "ES-WMV on our paired fits",
+    "es_emv": "ES-EMV",
+    "self_validation": "self-validation",
+    "diffusion_score": "score of the diffusion model",
+    "fixed": "fixed step",
+    "fixed_pair": "fixed step on our paired fits",
+    "last": "last step",
+    "last_pair": "last step of our paired fits",
 }
 SAME_FIT = ["network", "problem", "name"]
 

@@ -7,7 +7,6 @@ noise annealing, which changes what is fitted, is.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,6 @@ import torch
 from torch import Tensor
 
 from dualprior.common import device, io
-from dualprior.common.device import Stopwatch
 from dualprior.common.params import DIPNetwork
 from dualprior.common.progress import track
 from dualprior.common.seeding import ImageNoise
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
 
 PARAMS = ("fitting", "fits", "problems.{key}", "networks")
 LITERAL_LEVEL = 0.2  # noise, in [-1, 1] units, that annealing on a clean image starts from in units of fitting.top
-log = logging.getLogger(__name__)
 
 
 def run(config: Config, paths: Paths, key: str) -> None:
@@ -54,7 +51,6 @@ def run(config: Config, paths: Paths, key: str) -> None:
             done = fit_all(measured, problem, fit, fitting, recipe, f"{name}, {split}")
             tensors |= {f"{split}_{stream}": stack for stream, stack in done.streams.items()}
             info["levels"] += [{"split": split, **row} for row in done.levels]
-            info[split] = {"fits": done.count, "seconds_per_step": done.seconds_per_step}
         io.write_tensors(paths.folder("fits") / key / name / "iterates.safetensors", tensors)
         io.write_json(paths.folder("fits") / key / name / "info.json", info)
 
@@ -73,8 +69,6 @@ class Streams:
 
     streams: dict[str, Tensor]
     levels: list[dict]
-    count: int  # fits in the batch
-    seconds_per_step: float  # of one fit
 
 
 def fit_all(measured: Measurement, problem: Problem, fit: Fit, fitting: Fitting, recipe: dip.Recipe, what: str) -> Streams:
@@ -89,16 +83,15 @@ def fit_all(measured: Measurement, problem: Problem, fit: Fit, fitting: Fitting,
         device=device_, keep=_keep(parts, measured.op), input_scale=None if annealed is None else annealed.input_scale,
     )  # fmt: skip
     kept: dict[str, list[Tensor]] = {}
-    with Stopwatch(len(names)) as watch:
-        for done in track(steps, f"fit {what}", fit.steps):
-            if done.step % fit.every == 0:
-                averages = dict(zip(parts, done.average.chunk(len(parts)), strict=True))
-                for name, tensor in _shown(done, averages, list(parts), measured, problem).items():
-                    kept.setdefault(name, []).append(tensor.half().cpu())
-                if annealed is not None:
-                    annealed.look(done.step, averages, risk)
+    for done in track(steps, f"fit {what}", fit.steps):
+        if done.step % fit.every == 0:
+            averages = dict(zip(parts, done.average.chunk(len(parts)), strict=True))
+            for name, tensor in _shown(done, averages, list(parts), measured, problem).items():
+                kept.setdefault(name, []).append(tensor.half().cpu())
+            if annealed is not None:
+                annealed.look(done.step, averages, risk)
     stacked = {name: torch.stack(tensors) for name, tensors in kept.items()}
-    return Streams(stacked, [] if annealed is None else annealed.rows, len(names), watch.seconds / fit.steps)
+    return Streams(stacked, [] if annealed is None else annealed.rows)
 
 
 def _parts(measured: Measurement, problem: Problem, fit: Fit, fitting: Fitting, risk: RiskEstimate | None) -> dict[str, MeasurementSplit]:

@@ -6,7 +6,6 @@ fits; how good that step is, stage `evaluate` says.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 
 PARAMS = ("fitting", "fits", "problems", "rules")
 OWN = ("split", "held_out", "one_split")  # rules by a split of the measurement, tried with every patience
-log = logging.getLogger(__name__)
 
 
 def run(config: Config, paths: Paths) -> None:

@@ -49,6 +49,9 @@ def outs(entry: dict) -> list[str]:
     return names(entry.get("outs", []) + entry.get("metrics", []) + entry.get("plots", []))
 
 
+MADE = [out for pipeline, name in ALL for out in outs(entries(pipeline)[name])]
+
+
 @pytest.mark.parametrize(("study", "name"), ALL)
 def test_parameters_declared_are_those_of_the_module(study, name):
     """That each is also read is seen in the smoke run; reading another raises (test_config)."""
@@ -138,21 +141,19 @@ def test_nothing_builds_on_the_leak_audit_but_its_table():
 def test_every_file_is_made_once_and_every_dependency_is_made(study):
     made = [out for name in entries(study) for out in outs(entries(study)[name])]
     assert len(made) == len(set(made))
-    anywhere = [out for pipeline, name in ALL for out in outs(entries(pipeline)[name])]
     for name, entry in entries(study).items():
         for dep in entry["deps"]:
             if dep.startswith(("src/", "studies/")) and dep.endswith(".py") or dep.startswith("src/") or dep in BY_HAND:
                 continue
-            assert any(dep == out or dep.startswith(out + "/") or out.startswith(dep + "/") for out in anywhere), f"{name}: {dep}"
+            assert any(dep == out or dep.startswith(out + "/") or out.startswith(dep + "/") for out in MADE), f"{name}: {dep}"
 
 
 def test_every_committed_metric_and_plot_is_made_by_a_stage():
-    made = [out for pipeline, name in ALL for out in outs(entries(pipeline)[name])]
     folders = [f"{where}{kind}/*" for where in ("", "studies/*/") for kind in ("metrics", "plots")]
     listed = subprocess.run(["git", "ls-files", "--", *folders], cwd=PROJECT, capture_output=True, text=True, check=True).stdout.split()
     assert listed
     for file in listed:
-        by_stage = any(file == out or file.startswith(out + "/") for out in made)
+        by_stage = any(file == out or file.startswith(out + "/") for out in MADE)
         assert by_stage or file in BY_HAND or file.endswith("run_statistics.json"), file
 
 

@@ -132,7 +132,7 @@ class Chains(Section):
     zetas: Annotated[tuple[ClosedShare | None, ...], Field(min_length=1)]  # None: DDPM's own noise
     data_weights: Annotated[tuple[Positive, ...], Field(min_length=1)]
     mean_of: Annotated[Whole, Field(ge=2)]  # chains of `ddpm_mean`
-    mean_zeta: ClosedShare  # all fresh noise: the mean of several wants chains that differ
+    mean_zeta: ClosedShare  # tried beside the chain's own: the mean of several wants chains that differ
     full_calls: Annotated[Whole, Field(ge=2)]  # of `ddpm_1000`
     full_zeta: ClosedShare  # its zeta: above 0.3 or so hundreds of calls diverge (report, Stability)
     full_images: Annotated[Whole, Field(ge=0)]  # the first so many test images only
