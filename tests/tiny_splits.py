@@ -5,17 +5,13 @@ import math
 import tiny
 import torch
 
-from dualprior.common.seeding import ImageNoise, generator
+from dualprior.common.seeding import ImageNoise
 
-SIGMA_Y, DRAWS, SIDE, PEAK = 0.4, 4000, 8, 20.0
+SIGMA_Y, DRAWS, SIDE = 0.4, 4000, 8
 
 
 def noise(count):
     return ImageNoise(0, "witness", [f"image{i}" for i in range(count)])
-
-
-def rngs(count, name="thinned"):
-    return [generator(0, name, i) for i in range(count)]
 
 
 def randn(shape, seed=0):

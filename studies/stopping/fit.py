@@ -73,7 +73,7 @@ class Streams:
 
 def fit_all(measured: Measurement, problem: Problem, fit: Fit, fitting: Fitting, recipe: dip.Recipe, what: str) -> Streams:
     n, device_ = len(measured.y), measured.y.device
-    risk = risk_of(measured, problem, fit, fitting)
+    risk = risk_of(measured, fit, fitting)
     parts = _parts(measured, problem, fit, fitting, risk)
     names = [f"{name}/2" if part == "second" else name for part in parts for name in measured.names]
     y = torch.cat([part.y for part in parts.values()])

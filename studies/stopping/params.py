@@ -19,21 +19,13 @@ class Images(Section):
 
 
 class Problem(Task):
-    """A task with noise of any kind. noise: of Gaussian noise, on the 0-255 scale."""
+    """A task on crops or on whole photographs."""
 
-    kind: Literal["gaussian", "poisson"] = "gaussian"
-    peak: Positive | None = None  # photons at white
     whole_photographs: bool = False  # its test images; validation images are crops
     leaks: bool = False  # the clean image itself is the measurement: never ranked
 
-    @model_validator(mode="after")
-    def _noise_is_complete(self):
-        if self.kind == "poisson" and (self.peak is None or self.hides):
-            raise ValueError("noise of kind poisson needs a peak, and the operator identity")
-        return self
-
     def needs_noise(self) -> bool:
-        return self.kind == "gaussian" and not self.leaks
+        return not self.leaks
 
     @property
     def denoising(self) -> bool:
@@ -51,7 +43,6 @@ class Fitting(Section):
     precision: Precision
     split_alpha: Positive
     hold_out: Annotated[Number, Field(gt=0, lt=0.5)]  # share of the pixels held out of each of the two fits
-    thin: Annotated[Number, Field(gt=0, lt=0.5)]  # the same of the photons
     probe_width: Positive  # of Monte-Carlo SURE, in [-1, 1] units
     levels: Annotated[Whole, Field(ge=2)]  # of noise annealing
     top: Positive  # the heaviest of them, in units of the measurement's noise (of 0.2 where that is 0)

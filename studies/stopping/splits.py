@@ -1,16 +1,14 @@
 """The split of every kind of problem, drawn again and again the same: by the stage that fits and by the one that stops."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from dualprior.common.errors import UserError
-from dualprior.common.seeding import ImageNoise, generator
+from dualprior.common.seeding import ImageNoise
 from dualprior.degradation.measurement import Measurement, estimate_level
 from dualprior.degradation.operators import Operator
 from dualprior.dip.risk import MeasurementSplit, RiskEstimate, half_difference, mean_risk, mean_square, recorrupted_split
-from studies.stopping.params import Fit, Fitting, Problem
+from studies.stopping.params import Fit, Fitting
 
 BELIEFS = {"known": 1.0, "low": 0.8, "high": 1.2}
 
@@ -22,7 +20,7 @@ def believed_level(measured: Measurement, fit: Fit) -> float | Tensor:
     return BELIEFS[fit.noise_level] * measured.sigma_y
 
 
-def risk_of(measured: Measurement, problem: Problem, fit: Fit, fitting: Fitting) -> RiskEstimate | None:
+def risk_of(measured: Measurement, fit: Fit, fitting: Fitting) -> RiskEstimate | None:
     """How the measurement is split; None for literal annealing, which splits nothing."""
     if fit.annealing == "literal":
         return None
@@ -32,9 +30,6 @@ def risk_of(measured: Measurement, problem: Problem, fit: Fit, fitting: Fitting)
     noise = ImageNoise(fitting.seed, "witness", measured.names)
     if fit.split == "held_out":
         return held_out_split(measured.op, measured.y, measured.sigma_y, fitting.hold_out, noise)
-    if problem.kind == "poisson":
-        rngs = [generator(fitting.seed, "witness", name) for name in measured.names]
-        return thinned_split(measured.y, problem.peak, fitting.thin, rngs)
     return recorrupted_split(measured.op, measured.y, believed_level(measured, fit), fitting.split_alpha, noise)
 
 
@@ -88,32 +83,3 @@ def _two_sets(known: Tensor, share: float, noise: ImageNoise) -> tuple[Tensor, T
     quota = (share * counts).round().clamp(min=1).minimum((counts / 2).floor()).view(-1, 1, 1, 1)
     rank = score.flatten(1).argsort(dim=1).argsort(dim=1).view_as(known)
     return (rank < quota).to(known), ((rank >= quota) & (rank < 2 * quota)).to(known)
-
-
-# --- photons -------------------------------------------------------------------------------------------------------
-
-
-def thinned_split(y: Tensor, peak: float, share: float, rngs: Sequence[torch.Generator]) -> RiskEstimate:
-    """Poisson counts k = peak (y + 1) / 2 thinned: two disjoint shares of the photons, each held out of one fit.
-
-    Thinned Poisson counts are independent Poisson counts, so the error on the held-out photons, rescaled, is unbiased
-    as the recorrupted one is (binomial thinning; Batson & Royer 2019, J-invariance, with a split of every pixel). The
-    variance of the held-out measurement, 4 k_out / (share peak)^2, is estimated from itself, without bias.
-    Raises UserError for a share that leaves a fit without photons, or a y that holds no counts.
-    """
-    if not 0 < share < 0.5:
-        raise UserError(f"a share of {share:g} of the photons cannot be held out of each of two fits; give more than 0 and less than 0.5")
-    counts = peak * (y + 1) / 2
-    if not (peak > 0 and (counts - counts.round()).abs().max() <= 1e-2 and counts.min() >= -1e-2):  # nor with NaN
-        raise UserError(f"this measurement is not made of whole photons at a peak of {peak:g}; give the peak it was made with")
-    counts = counts.round()
-    splits, left = [], counts
-    for chance in (share, share / (1 - share)):
-        p = torch.full_like(left[0], chance)
-        out = torch.stack([torch.binomial(k.cpu(), p.cpu(), generator=rng) for k, rng in zip(left, rngs, strict=True)]).to(y)
-        left = left - out
-        fitted = 2 * (counts - out) / ((1 - share) * peak) - 1
-        held = 2 * out / (share * peak) - 1
-        noise = (4 * out / (share * peak) ** 2).mean((1, 2, 3))
-        splits.append(MeasurementSplit(fitted, None, lambda image, held=held, noise=noise: mean_square(image - held) - noise))
-    return RiskEstimate(tuple(splits), lambda fits: mean_risk(splits, fits) - mean_square(half_difference(fits)), unbiased=True)

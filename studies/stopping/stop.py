@@ -95,7 +95,7 @@ class Case:
     def catalogue(self) -> dict[str, tuple[str, Callable[[], Rule]]]:
         """{rule: (stream it stops, how to make it)}; a new rule is one line."""
         rules: dict[str, tuple[str, Callable[[], Rule]]] = {}
-        risk = risk_of(self.measured, self.problem, self.fit, self.fitting)
+        risk = risk_of(self.measured, self.fit, self.fitting)
         if risk is not None:
             rules["last_pair"] = ("pair", Last)
             rules["es_wmv_pair"] = ("pair", lambda: self._windowed(self.rules.window))
@@ -110,7 +110,7 @@ class Case:
 
     def _published(self) -> dict[str, tuple[str, Callable[[], Rule]]]:
         """Rules of others, that stop the fit to the whole measurement."""
-        r, noisy = self.rules, self.problem.kind != "poisson" and self.measured.sigma_y > 0
+        r = self.rules
         published: dict[str, tuple[str, Callable[[], Rule]]] = {
             "last": ("whole", Last),
             "es_wmv": ("whole", lambda: self._windowed(r.window)),
@@ -120,7 +120,7 @@ class Case:
                 [generator(self.fitting.seed, "self-validation", name) for name in self.measured.names], r.self_validation_window)),
             "diffusion_score": ("whole", lambda: LeastEstimate(self._diffusion())),
         }  # fmt: skip
-        if noisy:
+        if self.measured.sigma_y > 0:
             published["discrepancy"] = ("whole", lambda: Discrepancy(self.measured.sigma_y))
         if "probe" in self.kept:
             b = probe(self.measured, self.fitting)

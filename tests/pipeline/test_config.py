@@ -191,8 +191,6 @@ def test_a_study_has_a_config_of_its_own_sections():
     [
         ("fits.skip-sr4.problem", "sr8", "fits.skip-sr4 names sr8, which problems does not have; it has .*sr4, "),
         ("fits.skip-sr4.network", "resnet", "fits.skip-sr4 names the network resnet; networks has skip, "),
-        ("problems.poisson30.peak", None, r"problems\.poisson30: noise of kind poisson needs a peak"),
-        ("problems.poisson30.operator", "gaussian_blur", r"problems\.poisson30: operator gaussian_blur: blur_std: field required"),
         ("problems.gaussian25.noise", 0, r"problems\.gaussian25: denoising with noise 0 has nothing to restore"),
         ("problems.clean.leaks", False, r"problems\.clean: denoising with noise 0 has nothing to restore"),
         ("fits.annealing_literal-clean.whole", False, r"fits\.annealing_literal-clean: literal annealing is fitted to the whole"),
@@ -228,13 +226,12 @@ def test_a_problem_of_the_study_needs_the_setting_of_its_operator_as_a_task_does
 
 def test_noise_0_is_for_problems_that_are_no_denoising(study):
     problems = check_study(study).problems
-    assert {name for name, problem in problems.items() if problem.noise == 0} >= {"sr4", "inpaint_random", "poisson30", "clean"}
+    assert {name for name, problem in problems.items() if problem.noise == 0} >= {"sr4", "inpaint_random", "clean"}
 
 
 def test_a_problem_that_leaks_is_no_denoising(study):
     problems = check_study(study).problems
     assert problems["gaussian25"].denoising
-    assert problems["poisson30"].denoising
     assert not problems["clean"].denoising
     assert not problems["sr4"].denoising
 
@@ -245,10 +242,3 @@ def test_a_fit_that_differs_in_one_way_is_not_plain(study, change):
     assert plain.plain
     assert plain.model_copy(update={"steps": 7, "every": 1, "whole": False, "probe": False, "network": "unet"}).plain
     assert not plain.model_copy(update=change).plain
-
-
-def test_poisson_noise_is_for_whole_images_only(study):
-    put(study, "problems.deblur.peak", 30)
-    put(study, "problems.deblur.kind", "poisson")
-    with pytest.raises(UserError, match="noise of kind poisson needs a peak, and the operator identity"):
-        check_study(study)

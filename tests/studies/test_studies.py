@@ -59,7 +59,7 @@ def stopping() -> Stopping:
     data = read_yaml(tiny.PROJECT / "studies/stopping/params.yaml")
     data["images"] |= {"test": 2, "seeds": 2, "val": 2, "crop": 16}
     kept = ["skip-gaussian50", "skip-sr4", "two_fits-gaussian50", "skip-whole50", "level_low-gaussian50"]
-    kept += ["annealing_target-gaussian50", "skip-poisson30"]
+    kept += ["annealing_target-gaussian50"]
     data["fits"] = {name: data["fits"][name] | {"steps": 20, "every": 4} for name in kept}
     data["networks"] = {"skip": {"kind": "skip", "channels": [4, 4], "skip_channels": 2, "input_channels": 4}}
     data["fitting"] |= {"precision": "float32"}
@@ -104,7 +104,7 @@ def test_the_findings_of_stopping_name_every_rule_and_level(stopped):
     assert {"split", "es_wmv", "discrepancy", "sure", "last"} <= found["stopping_loss_db"].keys()
     assert found["stopping_loss_db"]["split"]["n"] == 2  # crops, not seeds
     assert found["loss_by_noise_level_db"].keys() == {"known", "low"}
-    assert found["stopping_loss_by_task_db"].keys() == {"gaussian50", "sr4", "whole50", "poisson30"}
+    assert found["stopping_loss_by_task_db"].keys() == {"gaussian50", "sr4", "whole50"}
     assert {"whole50/known", "gaussian50/low", "gaussian50/known"} <= found["predicted_psnr_error_db"].keys()
     assert found["annealing_gain_db"].keys() == {"target"}
     assert found["kept_over_oracle_of_two_fits_db"]
