@@ -40,12 +40,15 @@ def findings(rows: pd.DataFrame, interval: Interval) -> dict[str, dict[str, Find
     def each(groups: dict[str, pd.DataFrame], value: str, unit: str = "dB") -> dict[str, Finding]:
         return {key: finding(by_photograph(mine, value), unit, interval) for key, mine in groups.items() if len(mine)}
 
+    def by_problem(rule: str) -> dict[str, pd.DataFrame]:
+        return dict(list(any_task[any_task["rule"] == rule].groupby("problem", sort=False)))
+
     plain = rows[rows["plain"] & rows["denoising"] & ~rows["whole"]]
     ours = plain[plain["rule"] == OURS]
     of_rule = {rule: plain[plain["rule"] == rule] for rule in RULES}
     kept = {rule: _paired(ours, mine, "psnr") for rule, mine in of_rule.items() if rule != OURS}
-    two_fits = rows[(rows["split_kind"] == "none") & (rows["rule"] == "last_pair")]
-    tasks = rows[(rows["rule"] == OURS) & rows["plain"] & ~rows["leaks"]]
+    two_fits = {rule: rows[(rows["split_kind"] == "none") & (rows["rule"] == rule)] for rule in ("last_pair", "discrepancy_pair")}
+    any_task = rows[rows["plain"] & ~rows["leaks"]]
     split = rows[(rows["rule"] == OURS) & rows["denoising"] & (rows["split_kind"] == "recorrupted")]
     levels = split[(split["annealing"] == "none") & split["problem"].isin(split[split["noise_level"] != "known"]["problem"])]
     levels = levels[levels["network"].isin(split[split["noise_level"] != "known"]["network"])]
@@ -55,10 +58,12 @@ def findings(rows: pd.DataFrame, interval: Interval) -> dict[str, dict[str, Find
     return {
         "stopping_loss_db": each(of_rule, "gap"),
         "failure_share": each({rule: mine.assign(fails=mine["gap"] > FAILURE_DB) for rule, mine in of_rule.items()}, "fails", "share"),
-        "stopping_loss_by_task_db": each(dict(list(tasks.groupby("problem", sort=False))), "gap"),
+        "stopping_loss_by_task_db": each(by_problem(OURS), "gap"),
+        "last_step_loss_by_task_db": each(by_problem("last_pair"), "gap"),
         "kept_over_rule_db": each(kept, "difference"),
         "kept_over_oracle_of_one_fit_db": each({OURS: ours.assign(difference=ours["psnr"] - ours["whole_peak"])}, "difference"),
-        "kept_over_oracle_of_two_fits_db": each({OURS: _paired(ours, two_fits, "peak")}, "difference"),
+        "kept_over_oracle_of_two_fits_db": each({OURS: _paired(ours, two_fits["last_pair"], "peak")}, "difference"),
+        "kept_over_discrepancy_of_two_fits_db": each({OURS: _paired(ours, two_fits["discrepancy_pair"], "psnr")}, "difference"),
         "loss_by_noise_level_db": each(dict(list(levels.groupby("noise_level", sort=False))), "gap"),
         "predicted_psnr_error_db": each(predicted, "error"),
         "annealing_gain_db": each({kind: _paired(mine, ours, "psnr") for kind, mine in annealed.items()}, "difference"),

@@ -24,6 +24,7 @@ from dualprior.diffusion import checkpoint
 from dualprior.diffusion.denoiser import Denoiser
 from dualprior.dip import paired_fits
 from dualprior.dip.early_stopping import Iterate, Last, LeastEstimate, Rule, StopState
+from dualprior.dip.risk import mean_square
 from studies.stopping.params import Fit, Fitting, Problem, Rules
 from studies.stopping.published_rules import (
     DiffusionScore,
@@ -99,7 +100,9 @@ class Case:
         if risk is not None:
             rules["last_pair"] = ("pair", Last)
             rules["es_wmv_pair"] = ("pair", lambda: self._windowed(self.rules.window))
-        if risk is not None and self.fit.split != "none":
+        if self.fit.split == "none":
+            rules["discrepancy_pair"] = ("pair", lambda: Discrepancy(self.measured.sigma_y))
+        elif risk is not None:
             own = "split" if self.fit.split == "recorrupted" else self.fit.split
             rules[own] = ("pair", lambda: paired_fits.stopped_by(risk, None))
         if risk is not None and self.fit.split == "recorrupted" and risk.splits[0].risk is not None:
@@ -143,9 +146,10 @@ class Case:
         for i, step in enumerate(self.steps):
             paired = {name: self.kept[name][i].float() for name in ("first", "second", "probe") if name in self.kept}
             average = (paired["first"] + paired["second"]) / 2 if stream == "pair" else self.kept[stream][i].float()
-            output = self.kept.get(f"{stream}_output")
-            loss = self.kept[f"{stream}_loss"][i].float() if f"{stream}_loss" in self.kept else torch.zeros(len(average))
-            yield Iterate(step, average if output is None else output[i].float(), average, loss, paired)
+            output = self.kept[f"{stream}_output"][i].float() if f"{stream}_output" in self.kept else average
+            own = self.kept.get(f"{stream}_loss")
+            loss = mean_square(self.measured.op.A(output) - self.measured.y) if own is None else own[i].float()
+            yield Iterate(step, output, average, loss, paired)
 
     def _applied(self, name: str, stream: str, rule: Rule) -> Applied:
         steps, told, names = [], [], self.measured.names

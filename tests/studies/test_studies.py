@@ -105,9 +105,11 @@ def test_the_findings_of_stopping_name_every_rule_and_level(stopped):
     assert found["stopping_loss_db"]["split"]["n"] == 2  # crops, not seeds
     assert found["loss_by_noise_level_db"].keys() == {"known", "low"}
     assert found["stopping_loss_by_task_db"].keys() == {"gaussian50", "sr4", "whole50"}
+    assert found["last_step_loss_by_task_db"].keys() == found["stopping_loss_by_task_db"].keys()
     assert {"whole50/known", "gaussian50/low", "gaussian50/known"} <= found["predicted_psnr_error_db"].keys()
     assert found["annealing_gain_db"].keys() == {"target"}
-    assert found["kept_over_oracle_of_two_fits_db"]
+    worst = found["kept_over_oracle_of_two_fits_db"]["split"]["value"]
+    assert found["kept_over_discrepancy_of_two_fits_db"]["split"]["value"] >= worst  # a rule's stop is no better than the best step
 
 
 # --- the study of the hybrid ---------------------------------------------------------------------------------
