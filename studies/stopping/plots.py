@@ -25,17 +25,17 @@ def losses(found: Mapping[str, Mapping], labels: Mapping[str, str], ours: str) -
     ax.set_xscale("log")
     ax.set_yticks(range(len(order)), [labels[rule] for rule in order])
     ax.invert_yaxis()
-    describe(ax, "PSNR lost to the best step of the same fit, dB (mean and 95 % interval over test crops)")
+    describe(ax, "PSNR lost to the best step of the same fit, dB (mean and 95 % interval over photographs)")
     return figure
 
 
 def stops(rows: pd.DataFrame, curves: Mapping[str, Mapping], names: Mapping[str, Sequence[str]], shown: int = 3) -> Figure:
-    """PSNR against step for some measurements of the probed fits, the stops of some rules marked.
+    """PSNR against step for some measurements of two probed fits, the stops of some rules marked.
 
     rows: of stage `evaluate`; curves: {fit: {(split, stream): Curve}}; names: {fit: its measurements in the curves' order}.
     """
-    fits = list(rows[rows["plain"] & (rows["rule"] == "sure")]["fit"].unique())[:2]
-    figure, axes = new_figure(max(1, len(fits)), shown, 3.6, 2.9)
+    fits = list(rows[rows["plain"] & (rows["rule"] == "sure")]["fit"].unique())[:3][-2:]
+    figure, axes = new_figure(max(1, len(fits)), shown, 4.0, 2.9)
     for line, fit in zip(axes, fits, strict=False):
         for index, ax in enumerate(line[: len(names[fit])]):
             for stream, colour in (("pair", OWN), ("whole", FAINT)):
@@ -46,7 +46,7 @@ def stops(rows: pd.DataFrame, curves: Mapping[str, Mapping], names: Mapping[str,
                 if rule in mine.index:
                     size = 14 if marker == "*" else 8
                     ax.plot(mine.at[rule, "step"], mine.at[rule, "psnr"], marker, color=colour, markersize=size, zorder=4)
-            describe(ax, "fit steps", "PSNR, dB", f"{fit}, {names[fit][index].partition('~')[0]}")
+            describe(ax, "fit steps", "PSNR, dB", f"{fit}, {names[fit][index].partition('~')[0].removeprefix('test_')}")
     keys = [Line2D([], [], color=c, label=t) for c, t in ((OWN, "mean of the paired fits"), (FAINT, "one fit to all of y"))]
     keys += [Line2D([], [], color=c, marker=m, linestyle="", label=rule) for rule, (c, m) in MARKED.items()]
     figure.legend(handles=keys, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
