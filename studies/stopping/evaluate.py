@@ -142,7 +142,7 @@ def _described(name: str, fit: Fit, problem: Problem) -> dict:
     return {
         "fit": name, "network": fit.network,
         "problem": fit.problem, "denoising": problem.denoising, "leaks": problem.leaks, "split_kind": fit.split,
-        "noise_level": fit.noise_level, "annealing": fit.annealing, "plain": fit.plain,
+        "noise_level": fit.noise_level, "annealing": fit.annealing, "input_scale": fit.input_scale, "plain": fit.plain,
         "exact": problem.hides and problem.sigma_y == 0, "whole": problem.whole_photographs,
     }  # fmt: skip
 

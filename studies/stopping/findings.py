@@ -50,10 +50,12 @@ def findings(rows: pd.DataFrame, interval: Interval) -> dict[str, dict[str, Find
     two_fits = {rule: rows[(rows["split_kind"] == "none") & (rows["rule"] == rule)] for rule in ("last_pair", "discrepancy_pair")}
     any_task = rows[rows["plain"] & ~rows["leaks"]]
     split = rows[(rows["rule"] == OURS) & rows["denoising"] & (rows["split_kind"] == "recorrupted")]
-    levels = split[(split["annealing"] == "none") & split["problem"].isin(split[split["noise_level"] != "known"]["problem"])]
-    levels = levels[levels["network"].isin(split[split["noise_level"] != "known"]["network"])]
-    annealed = {kind: split[split["annealing"] == kind] for kind in ("target", "input")}
-    predicted = split[split["annealing"] == "none"].assign(error=(split["predicted_psnr"] - split["psnr"]).abs())
+    usual = split[split["input_scale"] == 1]
+    levels = usual[(usual["annealing"] == "none") & usual["problem"].isin(usual[usual["noise_level"] != "known"]["problem"])]
+    levels = levels[levels["network"].isin(usual[usual["noise_level"] != "known"]["network"])]
+    annealed = {kind: usual[usual["annealing"] == kind] for kind in ("target", "input")}
+    annealed |= {f"constant {scale:g}": mine for scale, mine in split[split["input_scale"] != 1].groupby("input_scale")}
+    predicted = usual[usual["annealing"] == "none"].assign(error=(usual["predicted_psnr"] - usual["psnr"]).abs())
     predicted = dict(list(predicted.groupby(predicted["problem"] + "/" + predicted["noise_level"], sort=False)))
     return {
         "stopping_loss_db": each(of_rule, "gap"),

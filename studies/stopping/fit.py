@@ -7,6 +7,7 @@ noise annealing, which changes what is fitted, is.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -80,7 +81,8 @@ def fit_all(measured: Measurement, problem: Problem, fit: Fit, fitting: Fitting,
     annealed = _Annealed(measured, fit, fitting, list(parts)) if fit.annealing != "none" else None
     steps = dip.fit_images(
         recipe, measured.op[[*range(n)] * len(parts)], y if annealed is None else annealed.target(y), names, measured.size, fit.steps,
-        device=device_, keep=_keep(parts, measured.op), input_scale=None if annealed is None else annealed.input_scale,
+        device=device_, keep=_keep(parts, measured.op),
+        input_scale=_constant(fit.input_scale, len(names)) if annealed is None else annealed.input_scale,
     )  # fmt: skip
     kept: dict[str, list[Tensor]] = {}
     for done in track(steps, f"fit {what}", fit.steps):
@@ -92,6 +94,11 @@ def fit_all(measured: Measurement, problem: Problem, fit: Fit, fitting: Fitting,
                 annealed.look(done.step, averages, risk)
     stacked = {name: torch.stack(tensors) for name, tensors in kept.items()}
     return Streams(stacked, [] if annealed is None else annealed.rows)
+
+
+def _constant(scale: float, count: int) -> Callable[[int], Tensor] | None:
+    """The same noise on every network's input at every step; None for the usual."""
+    return None if scale == 1 else lambda step: torch.full((count,), scale)
 
 
 def _parts(measured: Measurement, problem: Problem, fit: Fit, fitting: Fitting, risk: RiskEstimate | None) -> dict[str, MeasurementSplit]:

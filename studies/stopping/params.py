@@ -62,6 +62,7 @@ class Fit(Section):
     probe: bool = False  # and one to y + probe_width * b
     noise_level: Literal["known", "low", "high", "estimated"] = "known"  # as the split believes it: true, -20 %, +20 %
     annealing: Literal["none", "target", "input", "literal"] = "none"
+    input_scale: Positive = 1.0  # noise on the network's input, in units of fitting.input_noise; the control of annealing it
 
     @model_validator(mode="after")
     def _something_is_fitted(self):
@@ -71,8 +72,8 @@ class Fit(Section):
 
     @property
     def plain(self) -> bool:
-        """Fitted the standard way: recorrupted split, true noise level, no annealing."""
-        return (self.split, self.noise_level, self.annealing) == ("recorrupted", "known", "none")
+        """Fitted the standard way: recorrupted split, true noise level, no annealing, the usual noise on the input."""
+        return (self.split, self.noise_level, self.annealing, self.input_scale) == ("recorrupted", "known", "none", 1.0)
 
 
 class Rules(Section):
