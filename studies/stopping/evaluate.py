@@ -18,7 +18,7 @@ from dualprior.evaluation.image_metrics import interval, measured
 from studies.stopping import plots
 from studies.stopping.degrade import chosen
 from studies.stopping.findings import OURS, RULES, findings
-from studies.stopping.params import Fit, Images, Problem
+from studies.stopping.params import Fit, Images, Problem, each_fit
 
 if TYPE_CHECKING:
     from dualprior.common.paths import Paths
@@ -33,7 +33,7 @@ LIKE = {"one_split": "split", "held_out": "split"}  # rules that take over anoth
 def run(config: Config, paths: Paths) -> None:
     wanted: Images = config.images
     settings: Evaluate = config.evaluate
-    fits: dict[str, Fit] = config.fits
+    fits = each_fit(config.fits)
     problems: dict[str, Problem] = config.problems
     measured_of, clean = {}, {}
     for problem, split in product(problems, ("val", "test")):
@@ -42,18 +42,18 @@ def run(config: Config, paths: Paths) -> None:
     images = pd.concat([rows.assign(index=range(len(rows))) for rows in measured_of.values()]).drop_duplicates("name")
     stops, estimates = (io.read_table(paths.folder("stopped") / f"{name}.csv") for name in ("stops", "estimates"))
     curves, annealed, names = {}, [], {}
-    for name, fit in fits.items():
-        folder = paths.folder("fits") / fit.problem / name
+    for name, problem, fit in fits:
+        folder = paths.folder("fits") / problem / name
         kept, info = io.read_tensors_as_arrays(folder / "iterates.safetensors"), io.read_json(folder / "info.json")
-        names[name] = list(measured_of[fit.problem, "test"]["name"])
+        names[name] = list(measured_of[problem, "test"]["name"])
         curves[name] = {
-            (split, stream): Curve.of(info["steps"], iterates, clean[fit.problem, split])
+            (split, stream): Curve.of(info["steps"], iterates, clean[problem, split])
             for split in ("val", "test")
             for stream, iterates in _streams(kept, split)
         }
         annealed += [{"fit": name, **row} for row in info["levels"] if row["split"] == "test"]
-    stops = pd.concat([stops, *(_fixed(name, curves[name], names[name]) for name in fits)], ignore_index=True)
-    described = pd.DataFrame([_described(name, fit, problems[fit.problem]) for name, fit in fits.items()])
+    stops = pd.concat([stops, *(_fixed(name, curves[name], names[name]) for name in names)], ignore_index=True)
+    described = pd.DataFrame([_described(name, key, fit, problems[key]) for name, key, fit in fits])
     tried = _rows(stops, curves, images.set_index("name")).merge(described, on="fit")
     rows = _as_chosen(tried[tried["split"] == "test"].drop(columns="split"), best_settings(tried))
     told = estimates.assign(predicted_psnr=10 * np.log10(4 / estimates["estimate"].clip(lower=1e-6)))
@@ -138,10 +138,10 @@ def _as_chosen(rows: pd.DataFrame, chosen: dict[str, int]) -> pd.DataFrame:
     return rows.assign(rule=name)[without | with_setting]
 
 
-def _described(name: str, fit: Fit, problem: Problem) -> dict:
+def _described(name: str, key: str, fit: Fit, problem: Problem) -> dict:
     return {
         "fit": name, "network": fit.network,
-        "problem": fit.problem, "denoising": problem.denoising, "leaks": problem.leaks, "split_kind": fit.split,
+        "problem": key, "denoising": problem.denoising, "leaks": problem.leaks, "split_kind": fit.split,
         "noise_level": fit.noise_level, "annealing": fit.annealing, "input_scale": fit.input_scale, "plain": fit.plain,
         "exact": problem.hides and problem.sigma_y == 0, "whole": problem.whole_photographs,
     }  # fmt: skip

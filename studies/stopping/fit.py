@@ -25,26 +25,24 @@ from dualprior.diffusion import schedule
 from dualprior.dip import fit as dip
 from dualprior.dip.risk import MeasurementSplit, RiskEstimate
 from studies.stopping.noise_annealing import NoiseAnnealing, noised
-from studies.stopping.params import Fit, Fitting, Problem
+from studies.stopping.params import Fit, Fitting, Problem, each_fit
 from studies.stopping.splits import probe, risk_of
 
 if TYPE_CHECKING:
     from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
-PARAMS = ("fitting", "fits", "problems.{key}", "networks")
+PARAMS = ("fitting", "fits.{key}", "problems.{key}", "networks")
 LITERAL_LEVEL = 0.2  # noise, in [-1, 1] units, that annealing on a clean image starts from in units of fitting.top
 
 
 def run(config: Config, paths: Paths, key: str) -> None:
-    """key: the problem; every entry of fits that names it is fitted."""
+    """key: the problem."""
     fitting: Fitting = config.fitting
     problem: Problem = config.entry("problems", key)
     networks: dict[str, DIPNetwork] = config.networks
     where = device.pick()
-    for name, fit in config.fits.items():
-        if fit.problem != key:
-            continue
+    for name, _, fit in each_fit({key: config.entry("fits", key)}):
         recipe = dip.Recipe.of(fitting.model_dump(), networks[fit.network].model_dump())
         tensors, info = {}, {"steps": kept_steps(fit), "levels": []}
         for split in ("val", "test"):

@@ -1,5 +1,6 @@
 """The parameters of the study of stopping rules: studies/stopping/params.yaml."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -51,10 +52,9 @@ class Fitting(Section):
 
 
 class Fit(Section):
-    """One entry of `fits`: a network on one problem, fitted in one way."""
+    """One entry of `fits`: a network on a problem, fitted in one way."""
 
     network: str
-    problem: str
     steps: Annotated[Whole, Field(ge=2)]
     every: Count = 5  # steps between two kept iterates, which is how often a rule looks
     split: Literal["recorrupted", "held_out", "none"] = "recorrupted"  # none: both paired fits are to y itself
@@ -94,14 +94,21 @@ class Params(Section):
     problems: Annotated[dict[str, Problem], Field(min_length=1)]
     networks: Annotated[dict[str, DIPNetwork], Field(min_length=1)]
     fitting: Fitting
-    fits: Annotated[dict[str, Fit], Field(min_length=1)]
+    fits: Annotated[dict[str, dict[str, Fit]], Field(min_length=1)]  # by problem
     rules: Rules
 
     @model_validator(mode="after")
     def _names_are_known(self):
-        for name, fit in self.fits.items():
-            if fit.problem not in self.problems:
-                raise ValueError(f"fits.{name} names {fit.problem}, which problems does not have; it has {', '.join(self.problems)}")
-            if fit.network not in self.networks:
-                raise ValueError(f"fits.{name} names the network {fit.network}; networks has {', '.join(self.networks)}")
+        if self.fits.keys() != self.problems.keys():
+            odd = sorted(self.fits.keys() ^ self.problems.keys())
+            raise ValueError(f"fits and problems are to have the same names; only one of them has {', '.join(odd)}")
+        for problem, named in self.fits.items():
+            for name, fit in named.items():
+                if fit.network not in self.networks:
+                    raise ValueError(f"fits.{problem}.{name} names the network {fit.network}; networks has {', '.join(self.networks)}")
         return self
+
+
+def each_fit(fits: Mapping[str, Mapping[str, Fit]]) -> list[tuple[str, str, Fit]]:
+    """(name, problem, fit) of all; the name says both how and what is fitted: "skip-gaussian25"."""
+    return [(f"{name}-{problem}", problem, fit) for problem, named in fits.items() for name, fit in named.items()]

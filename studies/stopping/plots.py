@@ -34,7 +34,8 @@ def stops(rows: pd.DataFrame, curves: Mapping[str, Mapping], names: Mapping[str,
 
     rows: of stage `evaluate`; curves: {fit: {(split, stream): Curve}}; names: {fit: its measurements in the curves' order}.
     """
-    fits = list(rows[rows["plain"] & (rows["rule"] == "sure")]["fit"].unique())[:3][-2:]
+    probed = rows[rows["plain"] & (rows["rule"] == "sure") & (rows["network"] == rows["network"].iloc[0])]
+    fits = list(probed["fit"].unique())[-2:]
     figure, axes = new_figure(max(1, len(fits)), shown, 4.0, 2.9)
     for line, fit in zip(axes, fits, strict=False):
         for index, ax in enumerate(line[: len(names[fit])]):

@@ -25,7 +25,7 @@ from dualprior.diffusion.denoiser import Denoiser
 from dualprior.dip import paired_fits
 from dualprior.dip.early_stopping import Iterate, Last, LeastEstimate, Rule, StopState
 from dualprior.dip.risk import mean_square
-from studies.stopping.params import Fit, Fitting, Problem, Rules
+from studies.stopping.params import Fit, Fitting, Problem, Rules, each_fit
 from studies.stopping.published_rules import (
     DiffusionScore,
     Discrepancy,
@@ -50,11 +50,11 @@ def run(config: Config, paths: Paths) -> None:
     where = device.pick()
     denoise = checkpoint.load(Paths(paths.root, "hybrid").models, where).denoise
     stops, estimates = [], []
-    for name, fit in track(list(config.fits.items()), "stop"):
-        folder, problem = paths.folder("fits") / fit.problem / name, problems[fit.problem]
+    for name, key, fit in track(each_fit(config.fits), "stop"):
+        folder, problem = paths.folder("fits") / key / name, problems[key]
         streams, steps = io.read_tensors(folder / "iterates.safetensors"), io.read_json(folder / "info.json")["steps"]
         for split in ("val", "test"):
-            measured = read_measurement(paths.measurements(fit.problem), split, where)
+            measured = read_measurement(paths.measurements(key), split, where)
             kept = {key.removeprefix(f"{split}_"): tensor for key, tensor in streams.items() if key.startswith(split)}
             case = Case(measured, problem, fit, fitting, rules, denoise, kept, steps)
             applied = list(case.apply(own_only=split == "val"))

@@ -137,9 +137,9 @@ def test_wrong_parameters(cli, little, old, new, message):
 
 
 def test_a_wrong_parameter_of_a_study_names_its_file(cli, little):
-    edit(little / "studies/stopping/params.yaml", "problem: sr4", "problem: sr8")
+    edit(little / "studies/stopping/params.yaml", "network: skip, steps: 400, every: 10", "network: skop, steps: 400, every: 10")
     outcome = cli("run", "--study", "stopping", "stop")
-    assert outcome.one_line().startswith("error: studies/stopping/params.yaml: fits.skip-sr4 names sr8, which problems does not have")
+    assert outcome.one_line().startswith("error: studies/stopping/params.yaml: fits.sr4.skip names the network skop; networks has")
 
 
 def test_no_parameters_at_all(cli, little):

@@ -172,14 +172,14 @@ def test_an_entry_that_does_not_exist_is_a_mistake_of_the_users(params, declared
 def test_the_committed_parameters_of_the_study_are_valid(study):
     checked = check_study(study)
     assert checked.problems["gaussian25"].sigma_y == pytest.approx(2 * 25 / 255)
-    assert checked.fits["skip-gaussian25"].plain
+    assert checked.fits["gaussian25"]["skip"].plain
 
 
 def test_a_study_has_a_config_of_its_own_sections():
     config = load_config(PROJECT, ("rules", "fits", "networks.unet"), "stopping")
     assert config.rules.window >= 2
     assert config.entry("networks", "unet").kind == "unet"
-    assert config.fits["skip-sr4"].problem == "sr4"
+    assert config.fits["sr4"]["skip"].network == "skip"
     with pytest.raises(AttributeError, match="does not declare the parameter section 'images'"):
         config.images  # noqa: B018
     with pytest.raises(AttributeError, match="dip"):
@@ -189,12 +189,12 @@ def test_a_study_has_a_config_of_its_own_sections():
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("fits.skip-sr4.problem", "sr8", "fits.skip-sr4 names sr8, which problems does not have; it has .*sr4, "),
-        ("fits.skip-sr4.network", "resnet", "fits.skip-sr4 names the network resnet; networks has skip, "),
+        ("fits.sr8", {}, "fits and problems are to have the same names; only one of them has sr8"),
+        ("fits.sr4.skip.network", "resnet", "fits.sr4.skip names the network resnet; networks has skip, "),
         ("problems.gaussian25.noise", 0, r"problems\.gaussian25: denoising with noise 0 has nothing to restore"),
         ("problems.clean.leaks", False, r"problems\.clean: denoising with noise 0 has nothing to restore"),
-        ("fits.annealing_literal-clean.whole", False, r"fits\.annealing_literal-clean: literal annealing is fitted to the whole"),
-        ("fits.skip-sr4.split", "both", r"fits\.skip-sr4\.split = 'both': .*'recorrupted', 'held_out' or 'none'"),
+        ("fits.clean.annealing_literal.whole", False, r"fits\.clean\.annealing_literal: literal annealing is fitted to the whole"),
+        ("fits.sr4.skip.split", "both", r"fits\.sr4\.skip\.split = 'both': .*'recorrupted', 'held_out' or 'none'"),
         ("networks.unet.skip_channels", 4, r"networks\.unet: skip_channels belongs to kind skip"),
         ("rules.patiences", [], r"rules\.patiences = \[\]: .*at least 1 item"),
         ("fitting.hold_out", 0.5, r"fitting\.hold_out = 0\.5: .*less than 0\.5"),
@@ -238,7 +238,7 @@ def test_a_problem_that_leaks_is_no_denoising(study):
 
 @pytest.mark.parametrize("change", [{"split": "none"}, {"split": "held_out"}, {"noise_level": "low"}, {"annealing": "target"}])
 def test_a_fit_that_differs_in_one_way_is_not_plain(study, change):
-    plain = check_study(study).fits["skip-gaussian25"]
+    plain = check_study(study).fits["gaussian25"]["skip"]
     assert plain.plain
     assert plain.model_copy(update={"steps": 7, "every": 1, "whole": False, "probe": False, "network": "unet"}).plain
     assert not plain.model_copy(update=change).plain
