@@ -26,6 +26,7 @@ RULES = {  # rule: what it is
     "last": "last step",
     "last_pair": "last step of our paired fits",
 }
+TWO_FITS = {"discrepancy": "discrepancy_pair", "fixed": "fixed_pair", "last": "last_pair"}  # rules on two fits to y itself
 SAME_FIT = ["network", "problem", "name"]
 
 
@@ -47,7 +48,7 @@ def findings(rows: pd.DataFrame, interval: Interval) -> dict[str, dict[str, Find
     ours = plain[plain["rule"] == OURS]
     of_rule = {rule: plain[plain["rule"] == rule] for rule in RULES}
     kept = {rule: _paired(ours, mine, "psnr") for rule, mine in of_rule.items() if rule != OURS}
-    two_fits = {rule: rows[(rows["split_kind"] == "none") & (rows["rule"] == rule)] for rule in ("last_pair", "discrepancy_pair")}
+    two_fits = {rule: rows[(rows["split_kind"] == "none") & (rows["rule"] == rule)] for rule in TWO_FITS.values()}
     any_task = rows[rows["plain"] & ~rows["leaks"]]
     split = rows[(rows["rule"] == OURS) & rows["denoising"] & (rows["split_kind"] == "recorrupted")]
     usual = split[split["input_scale"] == 1]
@@ -64,8 +65,8 @@ def findings(rows: pd.DataFrame, interval: Interval) -> dict[str, dict[str, Find
         "last_step_loss_by_task_db": each(by_problem("last_pair"), "gap"),
         "kept_over_rule_db": each(kept, "difference"),
         "kept_over_oracle_of_one_fit_db": each({OURS: ours.assign(difference=ours["psnr"] - ours["whole_peak"])}, "difference"),
-        "kept_over_oracle_of_two_fits_db": each({OURS: _paired(ours, two_fits["last_pair"], "peak")}, "difference"),
-        "kept_over_discrepancy_of_two_fits_db": each({OURS: _paired(ours, two_fits["discrepancy_pair"], "psnr")}, "difference"),
+        "kept_over_two_fits_db": each({key: _paired(ours, two_fits[rule], "psnr") for key, rule in TWO_FITS.items()}, "difference")
+        | each({"best_step": _paired(ours, two_fits["last_pair"], "peak")}, "difference"),
         "loss_by_noise_level_db": each(dict(list(levels.groupby("noise_level", sort=False))), "gap"),
         "predicted_psnr_error_db": each(predicted, "error"),
         "annealing_gain_db": each({kind: _paired(mine, ours, "psnr") for kind, mine in annealed.items()}, "difference"),

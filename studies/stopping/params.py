@@ -68,6 +68,8 @@ class Fit(Section):
     def _something_is_fitted(self):
         if self.annealing == "literal" and not self.whole:
             raise ValueError("literal annealing is fitted to the whole measurement; set whole to true")
+        if self.annealing != "none" and self.input_scale != 1:
+            raise ValueError("annealing sets the noise on the input itself; leave input_scale out")
         return self
 
     @property

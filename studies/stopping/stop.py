@@ -25,7 +25,7 @@ from dualprior.diffusion.denoiser import Denoiser
 from dualprior.dip import paired_fits
 from dualprior.dip.early_stopping import Iterate, Last, LeastEstimate, Rule, StopState
 from dualprior.dip.risk import mean_square
-from studies.stopping.params import Fit, Fitting, Problem, Rules, each_fit
+from studies.stopping.params import Fit, Fitting, Rules, each_fit
 from studies.stopping.published_rules import (
     DiffusionScore,
     Discrepancy,
@@ -39,24 +39,23 @@ from studies.stopping.splits import diffusion_noise, probe, risk_of
 if TYPE_CHECKING:
     from dualprior.pipeline.config import Config
 
-PARAMS = ("fitting", "fits", "problems", "rules")
+PARAMS = ("fitting", "fits", "rules")
 OWN = ("split", "held_out", "one_split")  # rules by a split of the measurement, tried with every patience
 
 
 def run(config: Config, paths: Paths) -> None:
     fitting: Fitting = config.fitting
     rules: Rules = config.rules
-    problems: dict[str, Problem] = config.problems
     where = device.pick()
     denoise = checkpoint.load(Paths(paths.root, "hybrid").models, where).denoise
     stops, estimates = [], []
     for name, key, fit in track(each_fit(config.fits), "stop"):
-        folder, problem = paths.folder("fits") / key / name, problems[key]
+        folder = paths.folder("fits") / key / name
         streams, steps = io.read_tensors(folder / "iterates.safetensors"), io.read_json(folder / "info.json")["steps"]
         for split in ("val", "test"):
             measured = read_measurement(paths.measurements(key), split, where)
             kept = {key.removeprefix(f"{split}_"): tensor for key, tensor in streams.items() if key.startswith(split)}
-            case = Case(measured, problem, fit, fitting, rules, denoise, kept, steps)
+            case = Case(measured, fit, fitting, rules, denoise, kept, steps)
             applied = list(case.apply(own_only=split == "val"))
             stops += [each.stops.assign(fit=name, split=split) for each in applied]
             if split == "test":
@@ -79,7 +78,6 @@ class Case:
     """One entry of fits with what was kept of it, and the rules that make sense for it."""
 
     measured: Measurement
-    problem: Problem
     fit: Fit
     fitting: Fitting
     rules: Rules
@@ -100,9 +98,9 @@ class Case:
         if risk is not None:
             rules["last_pair"] = ("pair", Last)
             rules["es_wmv_pair"] = ("pair", lambda: self._windowed(self.rules.window))
-        if self.fit.split == "none":
+        if self.fit.split == "none" and self.measured.sigma_y > 0:
             rules["discrepancy_pair"] = ("pair", lambda: Discrepancy(self.measured.sigma_y))
-        elif risk is not None:
+        if risk is not None and self.fit.split != "none":
             own = "split" if self.fit.split == "recorrupted" else self.fit.split
             rules[own] = ("pair", lambda: paired_fits.stopped_by(risk, None))
         if risk is not None and self.fit.split == "recorrupted" and risk.splits[0].risk is not None:
@@ -148,8 +146,11 @@ class Case:
             average = (paired["first"] + paired["second"]) / 2 if stream == "pair" else self.kept[stream][i].float()
             output = self.kept[f"{stream}_output"][i].float() if f"{stream}_output" in self.kept else average
             own = self.kept.get(f"{stream}_loss")
-            loss = mean_square(self.measured.op.A(output) - self.measured.y) if own is None else own[i].float()
-            yield Iterate(step, output, average, loss, paired)
+            yield Iterate(step, output, average, self._residual(paired) if own is None else own[i].float(), paired)
+
+    def _residual(self, paired: dict[str, Tensor]) -> Tensor:
+        """Mean squared residual of the two fits, [n]."""
+        return sum(mean_square(self.measured.op.A(paired[name]) - self.measured.y) for name in ("first", "second")) / 2
 
     def _applied(self, name: str, stream: str, rule: Rule) -> Applied:
         steps, told, names = [], [], self.measured.names

@@ -194,6 +194,7 @@ def test_a_study_has_a_config_of_its_own_sections():
         ("problems.gaussian25.noise", 0, r"problems\.gaussian25: denoising with noise 0 has nothing to restore"),
         ("problems.clean.leaks", False, r"problems\.clean: denoising with noise 0 has nothing to restore"),
         ("fits.clean.annealing_literal.whole", False, r"fits\.clean\.annealing_literal: literal annealing is fitted to the whole"),
+        ("fits.gaussian50.annealing_input.input_scale", 3, r"annealing sets the noise on the input itself; leave input_scale out"),
         ("fits.sr4.skip.split", "both", r"fits\.sr4\.skip\.split = 'both': .*'recorrupted', 'held_out' or 'none'"),
         ("networks.unet.skip_channels", 4, r"networks\.unet: skip_channels belongs to kind skip"),
         ("rules.patiences", [], r"rules\.patiences = \[\]: .*at least 1 item"),
@@ -236,7 +237,9 @@ def test_a_problem_that_leaks_is_no_denoising(study):
     assert not problems["sr4"].denoising
 
 
-@pytest.mark.parametrize("change", [{"split": "none"}, {"split": "held_out"}, {"noise_level": "low"}, {"annealing": "target"}])
+@pytest.mark.parametrize(
+    "change", [{"split": "none"}, {"split": "held_out"}, {"noise_level": "low"}, {"annealing": "target"}, {"input_scale": 3}]
+)
 def test_a_fit_that_differs_in_one_way_is_not_plain(study, change):
     plain = check_study(study).fits["gaussian25"]["skip"]
     assert plain.plain
