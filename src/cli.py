@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.cli import get_docs_for_click
 
 from dualprior.common.errors import UserError
 
@@ -54,6 +55,33 @@ def run(
 
 
 @app.command()
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A picture, or a folder of pictures. Nothing is done to them first.")],
+    task: Annotated[str, typer.Option("--task", help="What to undo: denoise, sr (make larger), inpaint.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write; else beside the input.")] = None,
+    noise: Annotated[float | None, typer.Option(min=0, max=255, help="Standard deviation of 0-255; else estimated.")] = None,
+    scale: Annotated[int, typer.Option(min=2, max=4, help="sr: how many times larger.")] = 4,
+    mask: Annotated[Path | None, typer.Option(help="inpaint: a picture that is white where something is lost.")] = None,
+    mask_color: Annotated[str | None, typer.Option(help="inpaint: the colour of what is lost, as #ff00ff; else the transparent.")] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Diffusion alone, in few calls.")] = False,
+    whole: Annotated[bool, typer.Option("--whole", help="One DIP for the whole picture; else one a piece of 512 pixels.")] = False,
+    model: Annotated[str, typer.Option(help="Folder of a trained model; 'none' for the untrained prior alone.")] = "models/hybrid",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    report: Annotated[bool, typer.Option("--report", help="Also a sheet with all restorations, the error, and the stop.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what is known as JSON, a line a picture.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
+) -> None:
+    """Restore a photograph of your own: python src/cli.py restore photo.png --task denoise"""
+    _set_threads()
+    from dualprior.photograph.command import Wish, restore_files
+    from dualprior.pipeline.config import load_params
+
+    effort = "fast" if fast else "normal"
+    wish = Wish(task, output, noise, scale, mask, mask_color, effort, whole, model, seed, report, as_json, force)
+    restore_files(source, wish, ROOT / "models/hybrid/restore.json", load_params(ROOT)[0].dip)
+
+
+@app.command()
 def profile(name: Annotated[str, typer.Argument(metavar="NAME", help="A file of profiles/, without .yaml.")]) -> None:
     """Lay profiles/NAME.yaml over params.yaml and print what changes; `git restore params.yaml` undoes it."""
     from dualprior.pipeline.config import apply_profile
@@ -63,11 +91,14 @@ def profile(name: Annotated[str, typer.Argument(metavar="NAME", help="A file of 
 
 @app.command()
 def readme(check: Annotated[bool, typer.Option("--check", help="Change nothing; fail when a page is stale.")] = False) -> None:
-    """Write README.md and report/report.md from their templates and the metrics."""
+    """Write README.md and report/report.md from their templates and the metrics, and docs/cli.md from the commands."""
     from dualprior.common.io import read_text, write_text
     from dualprior.evaluation.report import render
 
-    for file, text in render(ROOT).items():
+    command = typer.main.get_command(app)
+    context = typer.Context(command, info_name="src/cli.py")
+    manual = get_docs_for_click(obj=command, ctx=context, name="python src/cli.py", title="The command line").rstrip() + "\n"
+    for file, text in {**render(ROOT), ROOT / "docs/cli.md": manual}.items():
         if file.exists() and read_text(file) == text:
             continue
         if check:

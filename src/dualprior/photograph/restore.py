@@ -1,0 +1,183 @@
+"""Restore one measured picture with both priors, and predict the error without the clean picture."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+
+from dualprior.common.device import Pace
+from dualprior.common.params import DIP
+from dualprior.common.progress import track
+from dualprior.common.seeding import ImageNoise
+from dualprior.degradation.measurement import Measurement
+from dualprior.diffusion.checkpoint import TrainedModel
+from dualprior.dip.risk import mean_square
+from dualprior.photograph.damage import Damage, clipped_share, coloured
+from dualprior.photograph.tiling import OVERLAP, TiledDenoiser, mixed, starts
+from dualprior.pipeline.fit_dip import FitResult, fit_measurement, trial_step
+from dualprior.restoration.diffusion_methods import chain, mean_of
+from dualprior.restoration.problem import Problem
+from dualprior.restoration.registry import HYBRID
+
+PIECE = 512  # side of what one DIP fits, pixels
+LEAST_STEPS = 60  # of a DIP
+PROBE = 0.1  # width of the probe of SURE, in units of the noise
+CLIPPED, CUT = 0.001, 1.5  # share of clipped values that is noticed; how near to black and white, in units of the noise
+SMOOTH = 8.0  # standard deviation of the error map's window, pixels
+FEWEST, CALLS, CHAINS = 8, 20, 4  # calls of reverse diffusion, at least and at most; chains at most
+log = logging.getLogger(__name__)
+
+
+class Effort(NamedTuple):
+    """How long a picture may take: seconds of each prior for each megapixel, and at least so many."""
+
+    diffusion: float
+    dip: float
+    least: float
+
+
+EFFORTS = {"fast": Effort(10, 0, 5), "normal": Effort(60, 100, 20)}
+
+
+class Found(NamedTuple):
+    """One restoration."""
+
+    x: Tensor  # [1, C, H, W] in [-1, 1]
+    mse: float | None = None  # predicted, of denoising only
+    error_map: Tensor | None = None  # [1, 1, H, W], the predicted squared error around every pixel; elsewhere, how chains differ
+
+
+@dataclass(frozen=True)
+class Restored:
+    found: dict[str, Found]  # "diffusion", "DIP", "hybrid"; the last one is the answer
+    trace: list[dict]  # of the first DIP fitted: step, loss, error_estimate; [] without one
+    stop_step: int | None
+    about: dict  # what was used
+
+    @property
+    def answer(self) -> Found:
+        return list(self.found.values())[-1]
+
+
+@torch.no_grad()
+def restore(
+    y: Tensor, damage: Damage, model: TrainedModel | None, dip: DIP, choices: Mapping, effort: Effort, whole: bool, seed: int
+) -> Restored:
+    """y: [1, C, H, W] in [-1, 1]; model: None leaves the untrained prior alone; choices: what validation photographs chose for the task."""
+    measured = damage.measured(y, damage.level(y), "picture")
+    megapixels = measured.size[0] * measured.size[1] / 1e6
+    about = {"task": damage.task, "noise": round(measured.sigma_y * 127.5, 2), "megapixels": round(megapixels, 3)}
+    found, fit = {}, None
+    if model is not None:
+        seconds = max(effort.diffusion * megapixels, effort.least)
+        hides = measured.op.hides
+        found["diffusion"] = _sampled(measured, model, choices, seconds, seed) if hides else _denoised(measured, model, seed)
+    if model is None or effort.dip:
+        found["DIP"], fit = _fitted(measured, damage, dip, max(effort.dip * megapixels, effort.least), whole)
+    if len(found) == 2:
+        weight, found[HYBRID] = _blended(found["diffusion"], found["DIP"], choices.get("dip_weight", 0.0))
+        about["weight of the DIP"] = round(weight, 3)
+    return Restored(found, fit.trace if fit else [], fit.stop.step.tolist()[0] if fit else None, about)
+
+
+def _denoised(measured: Measurement, model: TrainedModel, seed: int) -> Found:
+    """One call, and Stein's estimate of its error, with the divergence by a random probe (Ramani et al. 2008, Eq. 14)."""
+    denoise = TiledDenoiser(model.denoise)
+
+    def call(y: Tensor) -> Tensor:
+        given = coloured(measured._replace(y=y), seed)
+        out = denoise(given.y, min(max(given.sigma_y, model.levels[0]), model.levels[-1]))
+        return out.mean(1, keepdim=True) if y.shape[1] == 1 else out
+
+    y, sigma = measured.y, measured.sigma_y
+    probe = ImageNoise(seed, "probe", measured.names)(y)
+    x = call(y)
+    divergence = probe * (call(y + PROBE * sigma * probe) - x) / (PROBE * sigma)
+    squared = (x - y).square() + sigma**2 * (2 * divergence - 1)
+    counted = torch.ones_like(y)
+    if clipped_share(y) > CLIPPED:  # noise was cut off at black and white, so it tells nothing near them
+        inside = x.abs() < 1 - CUT * sigma
+        counted = inside.to(y) if inside.any() else counted
+    mse = float((counted * squared).sum() / counted.sum())
+    return Found(x, mse, _smooth((counted * squared).mean(1, keepdim=True)) / _smooth(counted.mean(1, keepdim=True)).clamp(min=0.01))
+
+
+def _sampled(measured: Measurement, model: TrainedModel, choices: Mapping, seconds: float, seed: int) -> Found:
+    """The mean of as many chains from pure noise as the time allows; how they differ is the map."""
+    given = coloured(measured, seed)
+    wanted = None if measured.op.measured is None or measured.sigma_y > 0 else measured.op.measured[0, 0] == 0
+    problem = Problem(given, TiledDenoiser(model.denoise, wanted), model.levels, None, seed)
+    begin = time.perf_counter()
+    problem.denoise(problem.blank(), 1.0)
+    affordable = int(seconds / (time.perf_counter() - begin))
+    calls = max(FEWEST, min(CALLS, affordable))
+    count = max(1, min(CHAINS, affordable // calls))
+    log.info("diffusion: %d chains of %d calls", count, calls)
+    setting = {"zeta": choices["zeta"], "data_weight": choices["data_weight"], "grid": "few_step"}
+    runs = [chain(problem, {}, calls, purpose=f"chain-{k}", **setting) for k in track(range(count), "diffusion")]
+    differ = torch.stack([run.x for run in runs]).var(0, unbiased=False).mean(1, keepdim=True) if count > 1 else None
+    x = mean_of(runs).x
+    return Found(x.mean(1, keepdim=True) if measured.y.shape[1] == 1 else x, None, None if differ is None else _smooth(differ))
+
+
+def _fitted(measured: Measurement, damage: Damage, dip: DIP, seconds: float, whole: bool) -> tuple[Found, FitResult]:
+    """Paired DIP fits, stopped by their own estimate, piece by piece, with as many steps as the time allows."""
+    network = next(iter(dip.networks.values()))
+    height, width = measured.y.shape[-2:]
+    side = max(height, width) if whole else max(PIECE // damage.factor, 1)
+    count = len(starts(height, side, OVERLAP)) * len(starts(width, side, OVERLAP))
+    fits: list[FitResult] = []
+    areas: list[int] = []
+
+    def work(y: Tensor, rows: slice, columns: slice) -> Tensor:
+        piece = damage.measured(y, measured.sigma_y, f"picture-{rows.start}-{columns.start}", rows, columns)
+        step = trial_step(piece, dip)
+        step()
+        begin = time.perf_counter()
+        step()
+        affordable = int(seconds / count / (2 * (time.perf_counter() - begin)))
+        steps = max(LEAST_STEPS, min(network.steps or dip.steps, affordable))
+        own = dip.model_copy(update={"steps": steps, "snapshots": 2})
+        what = f"DIP, piece {len(fits) + 1} of {count}"
+        fits.append(fit_measurement(piece, own, network.model_copy(update={"steps": steps}), Pace(trial_step(piece, dip), what), what))
+        areas.append(piece.size[0] * piece.size[1])
+        return fits[-1].stopped
+
+    x = mixed(measured.y, work, side, OVERLAP // damage.factor, damage.factor)
+    if fits[0].error is None:
+        return Found(x), fits[0]
+    mse = sum(area * float(fit.error.square()) for area, fit in zip(areas, fits, strict=True)) / sum(areas)
+    return Found(x, mse), fits[0]
+
+
+def _blended(diffusion: Found, dip: Found, usual: float) -> tuple[float, Found]:
+    """(1 - w) diffusion + w DIP, with its error (Krogh & Vedelsby 1995; Bates & Granger 1969).
+
+    (1 - w) a² + w b² - w (1 - w) d² with a², b² the predicted errors and d² the mean squared difference; least at
+    w = (a² - b² + d²) / 2 d². Where errors are not predicted, w is the usual weight of the task.
+    """
+    apart = float(mean_square(diffusion.x - dip.x))
+    if diffusion.mse is None or dip.mse is None or apart == 0:
+        weight, mse = usual, None
+    else:
+        weight = min(max((diffusion.mse - dip.mse + apart) / (2 * apart), 0.0), 1.0)
+        mse = (1 - weight) * diffusion.mse + weight * dip.mse - weight * (1 - weight) * apart
+    return weight, Found((1 - weight) * diffusion.x + weight * dip.x, mse, diffusion.error_map)
+
+
+def predicted_psnr(found: Found) -> float | None:
+    """In dB of the range [0, 1]; None where no error is predicted."""
+    return None if found.mse is None else 10 * math.log10(4 / max(found.mse, 1e-6))
+
+
+def _smooth(squared: Tensor) -> Tensor:
+    """[1, 1, H, W], averaged over a Gaussian window; not below zero."""
+    return torch.from_numpy(gaussian_filter(squared.double().cpu().numpy(), (0, 0, SMOOTH, SMOOTH))).clamp(min=0).to(squared)
