@@ -29,7 +29,7 @@ from dualprior.restoration.registry import HYBRID
 
 PIECE = 512  # side of what one DIP fits, pixels
 LEAST_STEPS = 60  # of a DIP
-PROBE = 0.1  # width of the probe of SURE, in units of the noise
+PROBE = 0.01  # width of the probe of SURE, in units of the noise
 CLIPPED, CUT = 0.001, 1.5  # share of clipped values that is noticed; how near to black and white, in units of the noise
 SMOOTH = 8.0  # standard deviation of the error map's window, pixels
 FEWEST, CALLS, CHAINS = 8, 20, 4  # calls of reverse diffusion, at least and at most; chains at most
@@ -89,13 +89,16 @@ def restore(
 
 
 def _denoised(measured: Measurement, model: TrainedModel, seed: int) -> Found:
-    """One call, and Stein's estimate of its error, with the divergence by a random probe (Ramani et al. 2008, Eq. 14)."""
+    """One call, clipped to what a picture can hold, and Stein's estimate of its error.
+
+    The divergence is measured by a random probe (Ramani et al. 2008, Eq. 14).
+    """
     denoise = TiledDenoiser(model.denoise)
 
     def call(y: Tensor) -> Tensor:
         given = coloured(measured._replace(y=y), seed)
         out = denoise(given.y, min(max(given.sigma_y, model.levels[0]), model.levels[-1]))
-        return out.mean(1, keepdim=True) if y.shape[1] == 1 else out
+        return (out.mean(1, keepdim=True) if y.shape[1] == 1 else out).clamp(-1, 1)
 
     y, sigma = measured.y, measured.sigma_y
     probe = ImageNoise(seed, "probe", measured.names)(y)
