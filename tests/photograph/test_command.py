@@ -20,7 +20,7 @@ def photo(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tiny.PROJECT)
     file = shipped_photographs()["test"]["chelsea"][0]
-    clean = np.asarray(Image.open(file).convert("RGB"))[20:148, 200:360]
+    clean = np.asarray(Image.open(file).convert("RGB"))[20:147, 200:361]
     noise = np.random.default_rng(0).normal(0, 25, clean.shape)
     Image.fromarray((clean + noise).clip(0, 255).round().astype(np.uint8)).save(tmp_path / "noisy.png")
     Image.fromarray(clean).save(tmp_path / "clean.png")

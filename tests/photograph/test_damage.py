@@ -55,3 +55,11 @@ def test_a_piece_has_its_own_part_of_the_mask():
     piece = Damage("inpaint", known=known).measured(torch.zeros(1, 3, 8, 6), 0, "a", slice(4, 12), slice(10, 16))
     torch.testing.assert_close(piece.op.mask, known[..., 4:12, 10:16])
     assert Damage("sr", scale=3).measured(torch.zeros(1, 3, 8, 6), 0, "a").size == (24, 18)
+
+
+def test_a_padded_picture_is_mirrored_with_its_mask():
+    known = tiny.mask(1, 0.5, 16)[..., :13, :]
+    damage, y = Damage("inpaint", known=known).padded(noisy(0.1, 16)[..., :13, :])
+    assert (y.shape[-2:], damage.known.shape[-2:]) == ((16, 16), (16, 16))
+    torch.testing.assert_close(y[..., 13:, :], y[..., 9:12, :].flip(-2))
+    torch.testing.assert_close(damage.known[..., 13:, :], known[..., 9:12, :].flip(-2))

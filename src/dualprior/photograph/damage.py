@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from dualprior.common.errors import UserError
 from dualprior.common.seeding import ImageNoise
@@ -37,7 +38,8 @@ class Damage:
             level = 2 * self.noise / 255
         else:
             level = float(estimate_level(y)) if self.task == "denoise" else 0.0
-            _warn(y, level)
+            if self.task == "denoise":
+                _warn(y, level)
         if self.task == "denoise" and level <= 0:
             raise UserError("no noise is found in the picture; say how much there is with --noise, or choose another --task")
         return level
@@ -46,6 +48,12 @@ class Damage:
         """y: the picture, or the piece of it at these rows and columns."""
         size = (y.shape[-2] * self.factor, y.shape[-1] * self.factor)
         return Measurement(self._operator(rows, columns), y, sigma_y, [name], size)
+
+    def padded(self, y: Tensor, unit: int = 8) -> tuple[Damage, Tensor]:
+        """Both, with y mirrored below and to the right until its sides are multiples of `unit`, which the networks halve."""
+        more = (0, -y.shape[-1] % unit, 0, -y.shape[-2] % unit)
+        known = None if self.known is None else pad(self.known, more, mode="reflect")
+        return replace(self, known=known), pad(y, more, mode="reflect")
 
     def _operator(self, rows: slice, columns: slice) -> Operator:
         if self.task == "sr":

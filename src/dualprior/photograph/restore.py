@@ -72,7 +72,10 @@ def restore(
     y: Tensor, damage: Damage, model: TrainedModel | None, dip: DIP, choices: Mapping, effort: Effort, whole: bool, seed: int
 ) -> Restored:
     """y: [1, C, H, W] in [-1, 1]; model: None leaves the untrained prior alone; choices: what validation photographs chose for the task."""
-    measured = damage.measured(y, damage.level(y), "picture")
+    height, width = (side * damage.factor for side in y.shape[-2:])
+    level = damage.level(y)
+    damage, y = damage.padded(y)
+    measured = damage.measured(y, level, "picture")
     megapixels = measured.size[0] * measured.size[1] / 1e6
     about = {"task": damage.task, "noise": round(measured.sigma_y * 127.5, 2), "megapixels": round(megapixels, 3)}
     found, fit = {}, None
@@ -83,8 +86,12 @@ def restore(
     if model is None or effort.dip:
         found["DIP"], fit = _fitted(measured, damage, dip, max(effort.dip * megapixels, effort.least), whole)
     if len(found) == 2:
-        weight, found[HYBRID] = _blended(found["diffusion"], found["DIP"], choices.get("dip_weight", 0.0))
+        usual = choices.get("dip_weight", 0.0) if fit.steps[-1] >= dip.steps else 0.0  # learned for fits of full length
+        weight, found[HYBRID] = _blended(found["diffusion"], found["DIP"], usual)
         about["weight of the DIP"] = round(weight, 3)
+    found = {
+        name: Found(*(each[..., :height, :width] if isinstance(each, Tensor) else each for each in one)) for name, one in found.items()
+    }
     return Restored(found, fit.trace if fit else [], fit.stop.step.tolist()[0] if fit else None, about)
 
 
@@ -135,7 +142,7 @@ def _fitted(measured: Measurement, damage: Damage, dip: DIP, seconds: float, who
     """Paired DIP fits, stopped by their own estimate, piece by piece, with as many steps as the time allows."""
     network = next(iter(dip.networks.values()))
     height, width = measured.y.shape[-2:]
-    side = max(height, width) if whole else max(PIECE // damage.factor, 1)
+    side = max(height, width) if whole else PIECE // damage.factor // 8 * 8
     count = len(starts(height, side, OVERLAP)) * len(starts(width, side, OVERLAP))
     fits: list[FitResult] = []
     areas: list[int] = []
