@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer.cli import get_docs_for_click
 
 from dualprior.common.errors import UserError
 
@@ -92,6 +91,8 @@ def profile(name: Annotated[str, typer.Argument(metavar="NAME", help="A file of 
 @app.command()
 def readme(check: Annotated[bool, typer.Option("--check", help="Change nothing; fail when a page is stale.")] = False) -> None:
     """Write README.md and report/report.md from their templates and the metrics, and docs/cli.md from the commands."""
+    from typer.cli import get_docs_for_click
+
     from dualprior.common.io import read_text, write_text
     from dualprior.evaluation.report import render
 

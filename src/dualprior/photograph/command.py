@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +15,14 @@ from torch import Tensor
 from dualprior.common import device, io
 from dualprior.common.errors import UserError
 from dualprior.common.params import DIP
+from dualprior.data.pixels import to_01
 from dualprior.diffusion import checkpoint
 from dualprior.diffusion.checkpoint import TrainedModel
 from dualprior.photograph.damage import TASKS, Damage
-from dualprior.photograph.picture import Picture, read_picture, write_picture
+from dualprior.photograph.picture import DEEP, Picture, check_target, read_picture, write_picture
 from dualprior.photograph.restore import EFFORTS, predicted_psnr, restore
 
 SMALLEST = 16  # side of a picture, pixels
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def restore_files(source: Path, wish: Wish, choices_file: Path, dip: DIP) -> Non
 def _jobs(source: Path, output: Path | None) -> list[tuple[Path, Path]]:
     """(picture, where to write it) of everything to do. Hidden files are left out."""
     if not source.is_dir():
-        name = f"{source.stem}-restored{source.suffix if source.suffix.lower() in ('.png', '.tif', '.tiff') else '.png'}"
+        name = f"{source.stem}-restored{source.suffix if source.suffix.lower() in DEEP else '.png'}"
         return [(source, source.with_name(name) if output is None else output / name if output.is_dir() else output)]
     kinds = Image.registered_extensions()
     files = sorted(f for f in source.iterdir() if f.is_file() and f.suffix.lower() in kinds and not f.name.startswith("."))
@@ -73,9 +72,9 @@ def _jobs(source: Path, output: Path | None) -> list[tuple[Path, Path]]:
 
 
 def _restore_one(file: Path, target: Path, wish: Wish, model: TrainedModel | None, choices: dict, dip: DIP, where: torch.device) -> None:
-    if target.exists() and not wish.force:
-        raise UserError(f"{target} exists; give another name with -o, or --force to replace it")
     picture = read_picture(file)
+    fills_transparency = wish.task == "inpaint" and wish.mask is None and wish.mask_color is None
+    check_target(target, picture.alpha is not None and not fills_transparency, wish.force)
     if min(picture.values.shape[:2]) < SMALLEST:
         raise UserError(f"{file} is {picture.values.shape[1]} x {picture.values.shape[0]} pixels; {SMALLEST} a side are needed")
     known = _known(picture, wish) if wish.task == "inpaint" else None
@@ -84,9 +83,8 @@ def _restore_one(file: Path, target: Path, wish: Wish, model: TrainedModel | Non
     begin = time.perf_counter()
     usual = choices.get(wish.task, {})
     restored = restore(y, damage, model, dip, usual, EFFORTS[wish.effort], wish.whole, wish.seed)
-    values = (restored.answer.x[0].movedim(0, -1).cpu().numpy() + 1) / 2
-    alpha = None if wish.task == "inpaint" and wish.mask is None and wish.mask_color is None else _grown(picture.alpha, damage.factor)
-    write_picture(target, Picture(values.clip(0, 1), alpha, picture.deep, picture.beside), wish.force)
+    alpha = None if fills_transparency else _grown(picture.alpha, damage.factor)
+    write_picture(target, Picture(to_01(restored.answer.x)[0], alpha, picture.deep, picture.beside), wish.force)
     psnr = predicted_psnr(restored.answer)
     about = {"input": str(file), "output": str(target), **restored.about, "predicted_psnr_db": None if psnr is None else round(psnr, 2),
              "seconds": round(time.perf_counter() - begin, 1)}  # fmt: skip

@@ -17,7 +17,8 @@ from dualprior.common.io import replacing
 
 ORIENTATION = 0x0112  # EXIF tag
 DEEP = (".png", ".tif", ".tiff")  # formats of 16 bits
-OPAQUE = {".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".ppm", ".pgm"}  # formats without transparency
+JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
+OPAQUE = (*JPEG, ".bmp", ".ppm", ".pgm")  # formats without transparency
 log = logging.getLogger(__name__)
 
 
@@ -55,18 +56,24 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return turned[:: -1 if down else 1, :: -1 if right else 1]
 
 
-def write_picture(path: Path, picture: Picture, overwrite: bool = False) -> None:
-    """Write in the format that the name ends with; 16 bits, transparency, colour profile and EXIF data are kept where it can.
-
-    Raises UserError for an unknown ending, a format without transparency, or a file that exists.
-    """
-    path, ending = Path(path), Path(path).suffix.lower()
+def check_target(path: Path, see_through: bool, overwrite: bool) -> None:
+    """Raises UserError for an unknown ending, a format without transparency where there is some, or a file that exists."""
+    ending = path.suffix.lower()
     if path.exists() and not overwrite:
         raise UserError(f"{path} exists; give another name with -o, or --force to replace it")
     if ending not in Image.registered_extensions():
         raise UserError(f"{path}: '{ending}' is not a kind of picture; let the name end with .png, .jpg or .tif")
-    if picture.alpha is not None and ending in OPAQUE:
+    if see_through and ending in OPAQUE:
         raise UserError(f"{path}: {ending} holds no transparency; let the name end with .png")
+
+
+def write_picture(path: Path, picture: Picture, overwrite: bool = False) -> None:
+    """Write in the format that the name ends with; 16 bits, transparency, colour profile and EXIF data are kept where it can.
+
+    Raises UserError as `check_target` does.
+    """
+    path, ending = Path(path), Path(path).suffix.lower()
+    check_target(path, picture.alpha is not None, overwrite)
     if picture.deep and ending not in DEEP:
         log.warning("%s: %s holds 8 bits a value, the original has 16", path, ending)
     planes = picture.values if picture.alpha is None else np.concatenate([picture.values, picture.alpha[..., None]], axis=2)
@@ -77,15 +84,16 @@ def write_picture(path: Path, picture: Picture, overwrite: bool = False) -> None
         if top > 255:
             _write_deep(file, ending, pixels)
         else:
-            quality = {"quality": 95, "subsampling": 0} if ending in (".jpg", ".jpeg", ".jpe", ".jfif") else {}
+            quality = {"quality": 95, "subsampling": 0} if ending in JPEG else {}
             Image.fromarray(pixels).save(file, format=Image.registered_extensions()[ending], **quality, **picture.beside)
 
 
 def _decoded(path: Path) -> tuple[np.ndarray, int, dict]:
     """Pixels, orientation, and what is kept beside them."""
     with Image.open(path) as image:
-        deep = image.format == "PNG" and path.read_bytes()[24] == 16  # the header's bit depth; Pillow would cut it to 8
-        values = imagecodecs.png_decode(path.read_bytes()) if deep else _values(image)
+        png = path.read_bytes() if image.format == "PNG" else None
+        deep = png is not None and png[24] == 16  # the header's bit depth; Pillow would cut it to 8
+        values = imagecodecs.png_decode(png) if deep else _values(image)
         return values, _orientation(image), _beside(image)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from dualprior.common.seeding import ImageNoise
 from dualprior.degradation.measurement import Measurement
 from dualprior.diffusion.checkpoint import TrainedModel
 from dualprior.dip.risk import mean_square
+from dualprior.evaluation import image_metrics
 from dualprior.photograph.damage import Damage, clipped_share, coloured
 from dualprior.photograph.tiling import OVERLAP, TiledDenoiser, mixed, starts
 from dualprior.pipeline.fit_dip import FitResult, fit_measurement, trial_step
@@ -30,7 +30,7 @@ from dualprior.restoration.registry import HYBRID
 PIECE = 512  # side of what one DIP fits, pixels
 LEAST_STEPS = 60  # of a DIP
 PROBE = 0.01  # width of the probe of SURE, in units of the noise
-CLIPPED, CUT = 0.001, 1.5  # share of clipped values that is noticed; how near to black and white, in units of the noise
+NOTICED, CUT = 0.001, 1.5  # share of clipped values that is noticed; how near to black and white, in units of the noise
 SMOOTH = 8.0  # standard deviation of the error map's window, pixels
 FEWEST, CALLS, CHAINS = 8, 20, 4  # calls of reverse diffusion, at least and at most; chains at most
 log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ def _denoised(measured: Measurement, model: TrainedModel, seed: int) -> Found:
     divergence = probe * (call(y + PROBE * sigma * probe) - x) / (PROBE * sigma)
     squared = (x - y).square() + sigma**2 * (2 * divergence - 1)
     counted = torch.ones_like(y)
-    if clipped_share(y) > CLIPPED:  # noise was cut off at black and white, so it tells nothing near them
+    if clipped_share(y) > NOTICED:  # noise was cut off at black and white, so it tells nothing near them
         inside = x.abs() < 1 - CUT * sigma
         counted = inside.to(y) if inside.any() else counted
     mse = float((counted * squared).sum() / counted.sum())
@@ -144,27 +144,24 @@ def _fitted(measured: Measurement, damage: Damage, dip: DIP, seconds: float, who
     height, width = measured.y.shape[-2:]
     side = max(height, width) if whole else PIECE // damage.factor // 8 * 8
     count = len(starts(height, side, OVERLAP)) * len(starts(width, side, OVERLAP))
+    first = damage.measured(measured.y[..., :side, :side], measured.sigma_y, "first", slice(0, side), slice(0, side))  # as large as all
+    step = trial_step(first, dip)
+    pace = Pace(step, "DIP")
+    step()
+    begin = time.perf_counter()
+    step()
+    affordable = int(seconds / count / (2 * (time.perf_counter() - begin)))
+    network = network.model_copy(update={"steps": max(LEAST_STEPS, min(network.steps or dip.steps, affordable))})
+    own = dip.model_copy(update={"snapshots": 2})
     fits: list[FitResult] = []
-    areas: list[int] = []
 
     def work(y: Tensor, rows: slice, columns: slice) -> Tensor:
         piece = damage.measured(y, measured.sigma_y, f"picture-{rows.start}-{columns.start}", rows, columns)
-        step = trial_step(piece, dip)
-        step()
-        begin = time.perf_counter()
-        step()
-        affordable = int(seconds / count / (2 * (time.perf_counter() - begin)))
-        steps = max(LEAST_STEPS, min(network.steps or dip.steps, affordable))
-        own = dip.model_copy(update={"steps": steps, "snapshots": 2})
-        what = f"DIP, piece {len(fits) + 1} of {count}"
-        fits.append(fit_measurement(piece, own, network.model_copy(update={"steps": steps}), Pace(trial_step(piece, dip), what), what))
-        areas.append(piece.size[0] * piece.size[1])
+        fits.append(fit_measurement(piece, own, network, pace, f"DIP, piece {len(fits) + 1} of {count}"))
         return fits[-1].stopped
 
     x = mixed(measured.y, work, side, OVERLAP // damage.factor, damage.factor)
-    if fits[0].error is None:
-        return Found(x), fits[0]
-    mse = sum(area * float(fit.error.square()) for area, fit in zip(areas, fits, strict=True)) / sum(areas)
+    mse = None if fits[0].error is None else sum(float(fit.error.square()) for fit in fits) / count
     return Found(x, mse), fits[0]
 
 
@@ -185,7 +182,7 @@ def _blended(diffusion: Found, dip: Found, usual: float) -> tuple[float, Found]:
 
 def predicted_psnr(found: Found) -> float | None:
     """In dB of the range [0, 1]; None where no error is predicted."""
-    return None if found.mse is None else 10 * math.log10(4 / max(found.mse, 1e-6))
+    return None if found.mse is None else float(image_metrics.predicted_psnr(max(found.mse, 1e-6) ** 0.5))
 
 
 def _smooth(squared: Tensor) -> Tensor:
