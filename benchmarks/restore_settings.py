@@ -28,6 +28,7 @@ CROPS, CALLS, CHAINS = 8, 20, 4
 CASES = {  # task of the command: what a validation crop is made to suffer
     "sr": [{"operator": "block_average", "noise": 0, "factor": 4}, {"operator": "block_average", "noise": 0, "factor": 2}],
     "inpaint": [{"operator": "box_mask", "noise": 0, "box": 16}, {"operator": "random_mask", "noise": 0, "keep": 0.5}],
+    "deblur": [{"operator": "gaussian_blur", "noise": 2, "blur_std": 1.6}, {"operator": "gaussian_blur", "noise": 5, "blur_std": 2.5}],
 }
 ZETAS = (0.1, 0.3, 1.0)
 DATA_WEIGHT = 1.0  # without noise the data are met exactly, whatever it is

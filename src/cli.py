@@ -56,12 +56,13 @@ def run(
 @app.command()
 def restore(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A picture, or a folder of pictures. Nothing is done to them first.")],
-    task: Annotated[str, typer.Option("--task", help="What to undo: denoise, sr (make larger), inpaint.")],
+    task: Annotated[str, typer.Option("--task", help="What to undo: denoise, sr (make larger), inpaint, deblur.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write; else beside the input.")] = None,
     noise: Annotated[float | None, typer.Option(min=0, max=255, help="Standard deviation of 0-255; else estimated.")] = None,
     scale: Annotated[int, typer.Option(min=2, max=4, help="sr: how many times larger.")] = 4,
     mask: Annotated[Path | None, typer.Option(help="inpaint: a picture that is white where something is lost.")] = None,
     mask_color: Annotated[str | None, typer.Option(help="inpaint: the colour of what is lost, as #ff00ff; else the transparent.")] = None,
+    blur: Annotated[str | None, typer.Option(help="deblur: 1.6 (a Gaussian's std, pixels), motion:LENGTH:ANGLE or a file; else estimated.")] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Diffusion alone, in few calls.")] = False,
     whole: Annotated[bool, typer.Option("--whole", help="One DIP for the whole picture; else one a piece of 512 pixels.")] = False,
     model: Annotated[str, typer.Option(help="Folder of a trained model; 'none' for the untrained prior alone.")] = "models/hybrid",
@@ -76,7 +77,7 @@ def restore(
     from dualprior.pipeline.config import load_params
 
     effort = "fast" if fast else "normal"
-    wish = Wish(task, output, noise, scale, mask, mask_color, effort, whole, model, seed, report, as_json, force)
+    wish = Wish(task, output, noise, scale, mask, mask_color, blur, effort, whole, model, seed, report, as_json, force)
     restore_files(source, wish, ROOT / "models/hybrid/restore.json", load_params(ROOT)[0].dip)
 
 

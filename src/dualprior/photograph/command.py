@@ -18,6 +18,7 @@ from dualprior.common.params import DIP
 from dualprior.data.pixels import to_01
 from dualprior.diffusion import checkpoint
 from dualprior.diffusion.checkpoint import TrainedModel
+from dualprior.photograph.blur import kernel_of
 from dualprior.photograph.damage import TASKS, Damage
 from dualprior.photograph.picture import DEEP, Picture, check_target, read_picture, write_picture
 from dualprior.photograph.restore import EFFORTS, predicted_psnr, restore
@@ -35,6 +36,7 @@ class Wish:
     scale: int
     mask: Path | None
     mask_color: str | None
+    blur: str | None
     effort: str
     whole: bool
     model: str
@@ -78,8 +80,9 @@ def _restore_one(file: Path, target: Path, wish: Wish, model: TrainedModel | Non
     if min(picture.values.shape[:2]) < SMALLEST:
         raise UserError(f"{file} is {picture.values.shape[1]} x {picture.values.shape[0]} pixels; {SMALLEST} a side are needed")
     known = _known(picture, wish) if wish.task == "inpaint" else None
-    damage = Damage(wish.task, wish.noise, wish.scale, None if known is None else known.to(where))
     y = torch.from_numpy(picture.values * 2 - 1).movedim(-1, 0)[None].to(where)
+    kernel = kernel_of(wish.blur, y) if wish.task == "deblur" else None
+    damage = Damage(wish.task, wish.noise, wish.scale, None if known is None else known.to(where), kernel)
     begin = time.perf_counter()
     usual = choices.get(wish.task, {})
     restored = restore(y, damage, model, dip, usual, EFFORTS[wish.effort], wish.whole, wish.seed)

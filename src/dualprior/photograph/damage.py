@@ -13,20 +13,23 @@ from torch.nn.functional import pad
 from dualprior.common.errors import UserError
 from dualprior.common.seeding import ImageNoise
 from dualprior.degradation.measurement import Measurement, estimate_level
-from dualprior.degradation.operator import Operator
+from dualprior.degradation.operator import Operator, Size
 from dualprior.degradation.operators import BlockAverage, Identity, Mask
+from dualprior.photograph.blur import UNIT, Convolution, Kernel
 
-TASKS = ("denoise", "sr", "inpaint")
+TASKS = ("denoise", "sr", "inpaint", "deblur")
+LEAST_NOISE = 0.5  # of a blurred picture, of 255: rounding alone makes 0.3
 CLIPPED, UNEVEN = 0.02, 1.5  # share of values at an end of the range, and ratio of noise levels, from which a warning is due
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Damage:
-    task: Literal["denoise", "sr", "inpaint"]
+    task: Literal["denoise", "sr", "inpaint", "deblur"]
     noise: float | None = None  # standard deviation on the 0-255 scale; None: estimated where the task has noise, else 0
     scale: int = 4  # sr: by how much the picture is to grow
     known: Tensor | None = None  # inpaint: [1, 1, H, W] of ones and zeros (lost)
+    kernel: Kernel | None = None  # deblur
 
     @property
     def factor(self) -> int:
@@ -37,9 +40,11 @@ class Damage:
         if self.noise is not None:
             level = 2 * self.noise / 255
         else:
-            level = float(estimate_level(y)) if self.task == "denoise" else 0.0
+            level = float(estimate_level(y)) if self.task in ("denoise", "deblur") else 0.0
             if self.task == "denoise":
                 _warn(y, level)
+        if self.task == "deblur":
+            return max(level, 2 * LEAST_NOISE / 255)
         if self.task == "denoise" and level <= 0:
             raise UserError("no noise is found in the picture; say how much there is with --noise, or choose another --task")
         return level
@@ -47,15 +52,27 @@ class Damage:
     def measured(self, y: Tensor, sigma_y: float, name: str, rows: slice = slice(None), columns: slice = slice(None)) -> Measurement:
         """y: the picture, or the piece of it at these rows and columns."""
         size = (y.shape[-2] * self.factor, y.shape[-1] * self.factor)
-        return Measurement(self._operator(rows, columns), y, sigma_y, [name], size)
+        op = self._operator(size, rows, columns)
+        return Measurement(op, y, sigma_y, [name], op.full_size if self.task == "deblur" else size)
 
-    def padded(self, y: Tensor, unit: int = 8) -> tuple[Damage, Tensor]:
-        """Both, with y mirrored below and to the right until its sides are multiples of `unit`, which the networks halve."""
+    def padded(self, y: Tensor, unit: int = UNIT) -> tuple[Damage, Tensor]:
+        """Both, with y mirrored below and to the right until its sides are multiples of `unit`, which the networks halve.
+
+        Not where there is blur: what was mirrored is not what was blurred, and its operator finds its own size.
+        """
+        if self.task == "deblur":
+            return self, y
         more = (0, -y.shape[-1] % unit, 0, -y.shape[-2] % unit)
         known = None if self.known is None else pad(self.known, more, mode="reflect")
         return replace(self, known=known), pad(y, more, mode="reflect")
 
-    def _operator(self, rows: slice, columns: slice) -> Operator:
+    def framed(self, x: Tensor, op: Operator) -> Tensor:
+        """What of a restoration lies in the frame of its measurement."""
+        return op.inside(x) if self.task == "deblur" else x
+
+    def _operator(self, size: Size, rows: slice, columns: slice) -> Operator:
+        if self.task == "deblur":
+            return Convolution(self.kernel.values, size)
         if self.task == "sr":
             return BlockAverage(self.scale)
         if self.task == "inpaint":

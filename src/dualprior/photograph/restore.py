@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
 import torch
@@ -21,9 +22,9 @@ from dualprior.diffusion.checkpoint import TrainedModel
 from dualprior.dip.risk import mean_square
 from dualprior.evaluation import image_metrics
 from dualprior.photograph.damage import Damage, clipped_share, coloured
-from dualprior.photograph.tiling import OVERLAP, TiledDenoiser, mixed, starts
+from dualprior.photograph.tiling import OVERLAP, TILE, TiledDenoiser, mixed, starts
 from dualprior.pipeline.fit_dip import FitResult, fit_measurement, trial_step
-from dualprior.restoration.diffusion_methods import chain, mean_of
+from dualprior.restoration.diffusion_methods import chain
 from dualprior.restoration.problem import Problem
 from dualprior.restoration.registry import HYBRID
 
@@ -32,6 +33,7 @@ LEAST_STEPS = 60  # of a DIP
 PROBE = 0.01  # width of the probe of SURE, in units of the noise
 NOTICED, CUT = 0.001, 1.5  # share of clipped values that is noticed; how near to black and white, in units of the noise
 SMOOTH = 8.0  # standard deviation of the error map's window, pixels
+ROUNDS = 4  # of the noise level's refinement
 FEWEST, CALLS, CHAINS = 8, 20, 4  # calls of reverse diffusion, at least and at most; chains at most
 log = logging.getLogger(__name__)
 
@@ -76,13 +78,17 @@ def restore(
     level = damage.level(y)
     damage, y = damage.padded(y)
     measured = damage.measured(y, level, "picture")
+    if model is not None and damage.noise is None and not measured.op.hides:
+        measured = measured._replace(sigma_y=_finer_level(measured, model, seed))
     megapixels = measured.size[0] * measured.size[1] / 1e6
     about = {"task": damage.task, "noise": round(measured.sigma_y * 127.5, 2), "megapixels": round(megapixels, 3)}
+    if damage.kernel is not None:
+        about["blur"] = damage.kernel.what
     found, fit = {}, None
     if model is not None:
         seconds = max(effort.diffusion * megapixels, effort.least)
         hides = measured.op.hides
-        found["diffusion"] = _sampled(measured, model, choices, seconds, seed) if hides else _denoised(measured, model, seed)
+        found["diffusion"] = _sampled(measured, damage, model, choices, seconds, seed) if hides else _denoised(measured, model, seed)
     if model is None or effort.dip:
         found["DIP"], fit = _fitted(measured, damage, dip, max(effort.dip * megapixels, effort.least), whole)
     if len(found) == 2:
@@ -95,11 +101,16 @@ def restore(
     return Restored(found, fit.trace if fit else [], fit.stop.step.tolist()[0] if fit else None, about)
 
 
-def _denoised(measured: Measurement, model: TrainedModel, seed: int) -> Found:
-    """One call, clipped to what a picture can hold, and Stein's estimate of its error.
+class Denoised(NamedTuple):
+    """One call, clipped to what a picture can hold, and all that Stein's estimate of its error needs."""
 
-    The divergence is measured by a random probe (Ramani et al. 2008, Eq. 14).
-    """
+    x: Tensor
+    residual: Tensor  # (x - y)²
+    divergence: Tensor  # sigma² dx/dy by a random probe (Ramani et al. 2008, Eq. 14), of every value
+    counted: Tensor  # ones and zeros: values whose noise was not cut off at black or white
+
+
+def _call(measured: Measurement, model: TrainedModel, seed: int) -> Denoised:
     denoise = TiledDenoiser(model.denoise)
 
     def call(y: Tensor) -> Tensor:
@@ -110,32 +121,55 @@ def _denoised(measured: Measurement, model: TrainedModel, seed: int) -> Found:
     y, sigma = measured.y, measured.sigma_y
     probe = ImageNoise(seed, "probe", measured.names)(y)
     x = call(y)
-    divergence = probe * (call(y + PROBE * sigma * probe) - x) / (PROBE * sigma)
-    squared = (x - y).square() + sigma**2 * (2 * divergence - 1)
+    divergence = sigma / PROBE * probe * (call(y + PROBE * sigma * probe) - x)
     counted = torch.ones_like(y)
-    if clipped_share(y) > NOTICED:  # noise was cut off at black and white, so it tells nothing near them
+    if clipped_share(y) > NOTICED:
         inside = x.abs() < 1 - CUT * sigma
         counted = inside.to(y) if inside.any() else counted
+    return Denoised(x, (x - y).square(), divergence, counted)
+
+
+def _finer_level(measured: Measurement, model: TrainedModel, seed: int) -> float:
+    """The noise level at which the denoiser is consistent with itself, from the rough one of the measurement.
+
+    A denoiser that is a posterior mean errs by sigma² div D (Efron 2011, Eq. 2.8), so that Stein's estimate says
+    sigma² = |y - D(y; sigma)|² + sigma² div D. A few rounds of that, on the tile that is nearest to mid-grey.
+    """
+    y = measured.y
+    corners = product(starts(y.shape[-2], TILE, 0), starts(y.shape[-1], TILE, 0))
+    tiles = [y[..., top : top + TILE, left : left + TILE] for top, left in corners]
+    piece = measured._replace(y=min(tiles, key=lambda tile: float(tile.mean().abs())))
+    for _ in range(ROUNDS):
+        found = _call(piece, model, seed)
+        variance = float((found.counted * (found.residual + found.divergence)).sum() / found.counted.sum())
+        piece = piece._replace(sigma_y=max(variance, 1e-6) ** 0.5)
+    return piece.sigma_y
+
+
+def _denoised(measured: Measurement, model: TrainedModel, seed: int) -> Found:
+    """One call, and Stein's estimate of its error."""
+    x, residual, divergence, counted = _call(measured, model, seed)
+    squared = residual + 2 * divergence - measured.sigma_y**2
     mse = float((counted * squared).sum() / counted.sum())
     return Found(x, mse, _smooth((counted * squared).mean(1, keepdim=True)) / _smooth(counted.mean(1, keepdim=True)).clamp(min=0.01))
 
 
-def _sampled(measured: Measurement, model: TrainedModel, choices: Mapping, seconds: float, seed: int) -> Found:
+def _sampled(measured: Measurement, damage: Damage, model: TrainedModel, choices: Mapping, seconds: float, seed: int) -> Found:
     """The mean of as many chains from pure noise as the time allows; how they differ is the map."""
     given = coloured(measured, seed)
     wanted = None if measured.op.measured is None or measured.sigma_y > 0 else measured.op.measured[0, 0] == 0
     problem = Problem(given, TiledDenoiser(model.denoise, wanted), model.levels, None, seed)
     begin = time.perf_counter()
-    problem.denoise(problem.blank(), 1.0)
+    measured.op.prox(problem.denoise(problem.blank(), 1.0), given.y, 0.01)
     affordable = int(seconds / (time.perf_counter() - begin))
     calls = max(FEWEST, min(CALLS, affordable))
     count = max(1, min(CHAINS, affordable // calls))
     log.info("diffusion: %d chains of %d calls", count, calls)
     setting = {"zeta": choices["zeta"], "data_weight": choices["data_weight"], "grid": "few_step"}
-    runs = [chain(problem, {}, calls, purpose=f"chain-{k}", **setting) for k in track(range(count), "diffusion")]
-    differ = torch.stack([run.x for run in runs]).var(0, unbiased=False).mean(1, keepdim=True) if count > 1 else None
-    x = mean_of(runs).x
-    return Found(x.mean(1, keepdim=True) if measured.y.shape[1] == 1 else x, None, None if differ is None else _smooth(differ))
+    runs = (chain(problem, {}, calls, purpose=f"chain-{k}", **setting).x for k in track(range(count), "diffusion"))
+    runs = torch.cat([damage.framed(run, measured.op) for run in runs])
+    x, differ = runs.mean(0, keepdim=True), runs.var(0, unbiased=False).mean(0)[None, None]
+    return Found(x.mean(1, keepdim=True) if measured.y.shape[1] == 1 else x, None, _smooth(differ) if count > 1 else None)
 
 
 def _fitted(measured: Measurement, damage: Damage, dip: DIP, seconds: float, whole: bool) -> tuple[Found, FitResult]:
@@ -158,7 +192,7 @@ def _fitted(measured: Measurement, damage: Damage, dip: DIP, seconds: float, who
     def work(y: Tensor, rows: slice, columns: slice) -> Tensor:
         piece = damage.measured(y, measured.sigma_y, f"picture-{rows.start}-{columns.start}", rows, columns)
         fits.append(fit_measurement(piece, own, network, pace, f"DIP, piece {len(fits) + 1} of {count}"))
-        return fits[-1].stopped
+        return damage.framed(fits[-1].stopped, piece.op)
 
     x = mixed(measured.y, work, side, OVERLAP // damage.factor, damage.factor)
     mse = None if fits[0].error is None else sum(float(fit.error.square()) for fit in fits) / count
