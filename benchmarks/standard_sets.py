@@ -40,8 +40,11 @@ SIGMA = 25
 PLAIN = {"channels": [128] * 5, "skip_channels": 4, "input_channels": 32}
 PLAIN_STEPS, SHOWN_EVERY = 1800, 50
 # Half of the pixels lost: DIP and Papyan et al. 2017, from Table 1 of the DIP paper
-HALF_LOST = {"01": ("cameraman", 29.80, 27.90), "02": ("house", 39.16, 34.58), "03": ("peppers", 33.05, 31.11), "08": ("lena", 36.16, 35.04),
-             "09": ("barbara", 32.22, 28.14), "10": ("boat", 33.06, 31.44), "11": ("man", 32.20, 31.92), "12": ("couple", 32.52, 31.18)}  # fmt: skip
+HALF_LOST = {
+    "01": ("cameraman", 29.80, 27.90), "02": ("house", 39.16, 34.58), "03": ("peppers", 33.05, 31.11),
+    "08": ("lena", 36.16, 35.04), "09": ("barbara", 32.22, 28.14), "10": ("boat", 33.06, 31.44),
+    "11": ("man", 32.20, 31.92), "12": ("couple", 32.52, 31.18),
+}  # fmt: skip
 
 
 class Trial(NamedTuple):

@@ -62,7 +62,7 @@ def restore(
     scale: Annotated[int, typer.Option(min=2, max=4, help="sr: how many times larger.")] = 4,
     mask: Annotated[Path | None, typer.Option(help="inpaint: a picture that is white where something is lost.")] = None,
     mask_color: Annotated[str | None, typer.Option(help="inpaint: the colour of what is lost, as #ff00ff; else the transparent.")] = None,
-    blur: Annotated[str | None, typer.Option(help="deblur: 1.6 (a Gaussian's std, pixels), motion:LENGTH:ANGLE or a file; else estimated.")] = None,
+    blur: Annotated[str | None, typer.Option(help="deblur: 1.6 (Gaussian, pixels), motion:LENGTH:ANGLE or a file; else estimated.")] = None,
     fast: Annotated[bool, typer.Option("--fast", help="Diffusion alone, in few calls.")] = False,
     whole: Annotated[bool, typer.Option("--whole", help="One DIP for the whole picture; else one a piece of 512 pixels.")] = False,
     model: Annotated[str, typer.Option(help="Folder of a trained model; 'none' for the untrained prior alone.")] = "models/hybrid",
@@ -79,6 +79,18 @@ def restore(
     effort = "fast" if fast else "normal"
     wish = Wish(task, output, noise, scale, mask, mask_color, blur, effort, whole, model, seed, report, as_json, force)
     restore_files(source, wish, ROOT / "models/hybrid/restore.json", load_params(ROOT)[0].dip)
+
+
+@app.command()
+def export(
+    to: Annotated[str, typer.Option("--to", metavar="LIBRARY", help="diffusers or deepinv.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="A new folder.")],
+    model: Annotated[Path, typer.Option(help="Folder of a trained model.")] = Path("models/hybrid"),
+) -> None:
+    """Write a trained model for another library: python src/cli.py export --to diffusers -o FOLDER"""
+    from dualprior.export.write import export as write
+
+    write(model, to, output)
 
 
 @app.command()

@@ -24,7 +24,9 @@ def rng(*ids):
 
 @pytest.mark.parametrize("kind", OPERATORS)
 def test_every_kind_is_drawn_and_built_for_several_images(kind):
+    halved = {"physics": "Downsampling", "size": SHAPE, "arguments": {"img_size": (3, *SHAPE), "factor": 2, "filter": None}}
     settings = {"block_average": {"factor": 4}, "random_mask": {"keep": 0.2}, "box_mask": {"box": 5}, "gaussian_blur": {"blur_std": 1.6}}
+    settings["deepinv"] = halved
     own = OPERATORS[kind].Settings(**settings.get(kind, {}))
     random = draw_random(kind, own, SHAPE, [rng(i) for i in range(3)])
     op = OPERATORS[kind].build(own, SHAPE, random)

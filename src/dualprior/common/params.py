@@ -73,6 +73,7 @@ class Training(Section):
 
 
 class DDPM(Section):
+    pretrained: str | None = None  # folder of a diffusers pipeline to use instead of training; the rest is then idle
     seed: Seed
     prediction: Literal["eps", "x0", "v"]
     schedule: Schedule

@@ -13,6 +13,7 @@ from torch import Tensor
 from dualprior.common.errors import UserError
 from dualprior.common.params import Count, Positive, Section, Share, Whole
 from dualprior.degradation.operator import Operator, Size
+from dualprior.degradation.physics import Physics
 
 
 @dataclass(frozen=True)
@@ -238,6 +239,7 @@ def _wrapped_gaussian(n: int, std: float) -> Tensor:
 
 OPERATORS: dict[str, type[Operator]] = {
     "identity": Identity, "block_average": BlockAverage, "random_mask": RandomMask, "box_mask": BoxMask, "gaussian_blur": GaussianBlur,
+    "deepinv": Physics,
 }  # fmt: skip
 
 

@@ -8,9 +8,12 @@ import torch
 
 from dualprior.common import io
 from dualprior.common.device import autocast_type
-from dualprior.diffusion import schedule
 from dualprior.diffusion.denoiser import Denoiser
+from dualprior.diffusion.pretrained import FromDiffusers, read_pipeline
+from dualprior.diffusion.schedule import noise_levels
 from dualprior.diffusion.unet import UNet
+
+FILE = "ddpm.safetensors"
 
 
 @dataclass(frozen=True)
@@ -20,8 +23,9 @@ class TrainedModel:
 
 
 def build(network: dict, prediction: str, precision: str, device: torch.device) -> Denoiser:
-    """A fresh denoiser; network holds UNet's arguments."""
-    return Denoiser(UNet(**network), prediction, autocast_type(precision, device)).to(device)
+    """A fresh denoiser; network: arguments of UNet, or of FromDiffusers."""
+    kind = FromDiffusers if "unet" in network else UNet
+    return Denoiser(kind(**network), prediction, autocast_type(precision, device)).to(device)
 
 
 def weights(denoiser: Denoiser) -> dict[str, torch.Tensor]:
@@ -31,21 +35,28 @@ def weights(denoiser: Denoiser) -> dict[str, torch.Tensor]:
     return {name: x.to(denoiser.autocast or x.dtype).clone() if name in learned else x.clone() for name, x in state.items()}
 
 
-def save(folder: Path, denoiser: Denoiser, kept: dict[str, torch.Tensor], network: dict, precision: str, kind: str, timesteps: int) -> None:
-    """Write ddpm.safetensors into the folder: weights kept of this denoiser, and all that rebuilds the network as its metadata."""
+def save(folder: Path, denoiser: Denoiser, kept: dict[str, torch.Tensor], network: dict, precision: str, schedule: dict) -> None:
+    """Write ddpm.safetensors into the folder: weights kept of this denoiser, and all that rebuilds the network as its metadata.
+
+    schedule: arguments of noise_levels, or {"levels": [...]}.
+    """
     description = {
         "network": network,
         "prediction": denoiser.prediction,
         "precision": precision,
         "arithmetic": str(denoiser.autocast or torch.float32).removeprefix("torch."),  # what training really used
-        "schedule": {"kind": kind, "timesteps": timesteps},
+        "schedule": schedule,
     }
-    io.write_tensors(folder / "ddpm.safetensors", kept, description)
+    io.write_tensors(folder / FILE, kept, description)
 
 
 def load(folder: Path, device: torch.device) -> TrainedModel:
-    """Raises UserError if training has not run."""
-    description = io.read_about(folder / "ddpm.safetensors")
+    """What `save` wrote, or a folder of diffusers. Raises UserError if training has not run."""
+    if not (folder / FILE).exists() and ((folder / "unet").is_dir() or (folder / "config.json").exists()):
+        description, state = read_pipeline(folder)
+    else:
+        description, state = io.read_about(folder / FILE), io.read_tensors(folder / FILE)
     denoiser = build(description["network"], description["prediction"], description["precision"], device)
-    denoiser.network.load_state_dict(io.read_tensors(folder / "ddpm.safetensors"))
-    return TrainedModel(denoiser.eval().requires_grad_(False), schedule.noise_levels(**description["schedule"]))
+    denoiser.network.load_state_dict(state)
+    own = description["schedule"]
+    return TrainedModel(denoiser.eval().requires_grad_(False), np.array(own["levels"]) if "levels" in own else noise_levels(**own))

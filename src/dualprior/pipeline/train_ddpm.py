@@ -6,6 +6,7 @@ Reads training patches and, for the curve only, validation crops. Never the meas
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from dualprior.common.seeding import ImageNoise
 from dualprior.data.pixels import to_unit
 from dualprior.diffusion import checkpoint, schedule
 from dualprior.diffusion.denoiser import Denoiser
+from dualprior.diffusion.pretrained import read_pipeline
 from dualprior.diffusion.training import TrainState, check_finite, denoising_loss, train
 
 if TYPE_CHECKING:
@@ -32,7 +34,19 @@ log = logging.getLogger(__name__)
 
 
 def run(config: Config, paths: Paths) -> None:
-    fit(config.ddpm, paths)
+    if config.ddpm.pretrained is None:
+        fit(config.ddpm, paths)
+    else:
+        take(paths.root / Path(config.ddpm.pretrained).expanduser(), paths)
+
+
+def take(folder: Path, paths: Paths) -> None:
+    """Use a model of diffusers instead of training one."""
+    description, state = read_pipeline(folder)
+    io.write_tensors(paths.models / checkpoint.FILE, state, description)
+    where = device.pick()
+    denoiser = checkpoint.load(paths.models, where).denoise
+    _write_metrics(denoiser, _validate(denoiser, to_unit(io.read_array(paths.split("val"))).to(where)), [], paths)
 
 
 def fit(ddpm: DDPM, paths: Paths) -> None:
@@ -47,15 +61,19 @@ def fit(ddpm: DDPM, paths: Paths) -> None:
     folder = paths.scratch / "train_ddpm" / io.fingerprint(ddpm.model_dump(), patches, val)
     with io.CheckpointFolder(folder) as checkpoints:
         curve, kept = _train(state, patches, val, ddpm, checkpoints)
-        settings = {"network": network, "precision": ddpm.training.precision, **ddpm.schedule.model_dump()}
+        settings = {"network": network, "precision": ddpm.training.precision, "schedule": ddpm.schedule.model_dump()}
         checkpoint.save(paths.models, state.averaged, checkpoint.weights(state.averaged), **settings)
         for step, weights in kept.items():
             checkpoint.save(paths.kept_model(step), state.averaged, weights, **settings)
-        final = {f"val_psnr_at_{s:g}": round(p, 3) for s, p in _validate(state.averaged, val).items()}
-        parameters = sum(p.numel() for p in denoiser.parameters())
-        io.write_json(paths.metrics("train.json"), {**final, "million_parameters": parameters / 1e6})
-        io.write_table(paths.metrics("train_curve.csv"), pd.DataFrame(curve))
+        _write_metrics(state.averaged, _validate(state.averaged, val), curve, paths)
         checkpoints.clear()  # the result is written; a forced rerun starts afresh
+
+
+def _write_metrics(denoiser: Denoiser, scores: dict[float, float], curve: list[dict], paths: Paths) -> None:
+    final = {f"val_psnr_at_{s:g}": round(p, 3) for s, p in scores.items()}
+    parameters = sum(p.numel() for p in denoiser.parameters())
+    io.write_json(paths.metrics("train.json"), {**final, "million_parameters": parameters / 1e6})
+    io.write_table(paths.metrics("train_curve.csv"), pd.DataFrame(curve, columns=["step", "what", "sigma", "value"]))
     log.info("validation PSNR of the averaged weights: %s", final)
 
 
