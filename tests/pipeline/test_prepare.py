@@ -2,10 +2,13 @@
 
 import hashlib
 import logging
+import os
+import shutil
 import socket
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import tiny
 from PIL import Image
@@ -14,6 +17,7 @@ from dualprior.common import io
 from dualprior.common.errors import UserError
 from dualprior.common.params import Data
 from dualprior.common.paths import Paths
+from dualprior.data import crops as data
 from dualprior.pipeline import prepare
 from dualprior.pipeline.config import load_params
 
@@ -132,36 +136,100 @@ def test_a_folder_of_mixed_images_is_split_by_photograph(tmp_path, folder):
     assert manifest["image"].is_unique
 
 
-def test_unreadable_and_repeated_and_flat_files_are_listed_and_skipped(tmp_path, folder, caplog):
+def test_what_cannot_be_used_is_left_out_and_named_all_at_once(tmp_path, folder, caplog):
     (folder / "broken.png").write_bytes(b"not a picture")
     (folder / "notes.txt").write_text("not an image at all")
-    (folder / "copy.png").write_bytes((folder / "a.png").read_bytes())
+    (folder / "raw.dng").write_bytes(b"a raw file")
     Image.new("RGB", (50, 50), "grey").save(folder / "flat.png")
+    Image.new("RGB", (15, 90)).save(folder / "tiny.png")
+    (folder / ".thumbnails").mkdir()
+    Image.new("RGB", (5, 5)).save(folder / ".thumbnails/t.png")
     with caplog.at_level(logging.INFO):
         _, manifest = prepare_folder(tmp_path)
-    skipped = [record.message for record in caplog.records if record.message.startswith("skipped:")]
-    assert len(skipped) == 3
-    assert "broken.png cannot be read as an image" in skipped[0]
-    assert "copy.png is the same picture as a.png" in skipped[1]
-    assert "flat.png has no piece with contrast" in skipped[2]
-    assert "6 photographs, 3 of 9 files skipped" in caplog.text
-    assert not {"broken.png", "copy.png", "flat.png"} & set(manifest["photograph"])
+    skipped = "\n".join(record.message for record in caplog.records if record.message.startswith("skipped:"))
+    for said in ("broken.png cannot be read", "flat.png has no piece", "tiny.png is 15 x 90", "1 files .dng", "1 hidden or system"):
+        assert said in skipped
+    assert skipped.count("skipped:") == 5
+    assert "6 photographs of 6 files, 5 files skipped" in caplog.text
+    assert set(manifest["photograph"]) == {"a.png", "b.JPG", "c.png", "d.tif", "more/a.png", "e.png"}
+
+
+def test_a_name_that_is_not_unicode_and_a_linked_folder_are_read(tmp_path, folder):
+    os.rename(os.fsencode(folder / "a.png"), os.fsencode(folder) + b"/caf\xe9.png")
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "b.JPG").rename(tmp_path / "elsewhere/b.JPG")
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "round").symlink_to(folder)
+    _, manifest = prepare_folder(tmp_path, train_patches=200)
+    assert set(manifest["photograph"]) == {"caf\\xe9.png", "linked/b.JPG", "c.png", "d.tif", "more/a.png", "e.png"}
+
+
+def test_a_split_by_folder_or_by_a_list_is_kept_to(tmp_path, folder):
+    for name, files in {"x": ["a.png", "b.JPG"], "y": ["c.png"], "z": ["d.tif"]}.items():
+        (folder / name).mkdir()
+        for file in files:
+            (folder / file).rename(folder / name / file)
+    _, manifest = prepare_folder(tmp_path, split="folder", train_patches=200)
+    folders = manifest["photograph"].str.rpartition("/")[0]
+    assert (manifest.groupby(folders)["split"].nunique() == 1).all()
+    pd.DataFrame({"photograph": ["x/a.png", "y/c.png", "e.png", "more/a.png"], "split": ["train", "val", "test", "test"]}).to_csv(
+        tmp_path / "list.csv", index=False
+    )
+    paths, manifest = prepare_folder(tmp_path, split="list.csv")
+    said = manifest.groupby("split")["photograph"].agg(set).to_dict()
+    assert said == {"train": {"x/a.png"}, "val": {"y/c.png"}, "test": {"e.png", "more/a.png"}}
+    card = io.read_json(paths.metrics("data_card.json"))
+    assert card["test"]["photographs"] == 2
+    assert card["train"]["mean"] == pytest.approx((io.read_array(paths.split("train")).mean((0, 1, 2)) / 255).tolist(), abs=1e-3)
+    (tmp_path / "list.csv").write_text("photograph,split\nx/a.png,train\n")
+    with pytest.raises(UserError, match="no usable photograph for val, test"):
+        prepare_folder(tmp_path, split="list.csv")
+
+
+@pytest.mark.parametrize("source", ["archive", "npz", "digits"])
+def test_other_sources_are_unpacked_and_used(source, tmp_path, folder):
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+    np.savez(tmp_path / "images.npz", x=images, y=np.arange(8))
+    shutil.make_archive(tmp_path / "images", "zip", folder)
+    where = {"archive": "images.zip", "npz": "images.npz", "digits": None}[source]
+    paths = Paths(tmp_path)
+    prepare.run(config(source=source, folder=where), paths)
+    manifest = io.read_table(paths.manifest)
+    expected = {"archive": "more/a.png", "npz": "x_000003.png", "digits": "digit_000005.png"}[source]
+    if source == "npz":
+        row = manifest[manifest["photograph"] == expected].iloc[0]
+        assert (io.read_array(paths.split(row["split"]))[row["index"]] == _piece(images[3], row)).all()
+    if source != "digits":
+        assert expected in set(manifest["photograph"])
+
+
+def _piece(image, row):
+    pixels = data.shrink(image, row["scale"])
+    return pixels[row["y"] : row["y"] + row["size"], row["x"] : row["x"] + row["size"]]
+
+
+def test_sources_that_cannot_be_read_are_told(tmp_path):
+    (tmp_path / "bad.zip").write_bytes(b"no archive")
+    np.savez(tmp_path / "floats.npz", x=np.zeros((2, 32, 32)))
+    for source, where, told in [
+        ("archive", "bad.zip", "cannot be read as data.source=archive"),
+        ("archive", "none.zip", "is not a file"),
+        ("npz", "floats.npz", "no array of images"),
+        ("torchvision", "Nothing", "no such class"),
+    ]:
+        with pytest.raises(UserError, match=told):
+            prepare.run(config(source=source, folder=where), Paths(tmp_path))
+    with pytest.raises(ValueError, match="set data.source, or leave it empty"):
+        config(folder="mine")
 
 
 def test_a_folder_without_a_usable_photograph_is_an_error(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/broken.jpg").write_bytes(b"no")
-    with pytest.raises(UserError, match=r"data\.folder=mine holds no usable photograph \(1 image files"):
+    with pytest.raises(UserError, match=r"data\.folder=mine holds no usable photograph"):
         prepare_folder(tmp_path)
 
 
 def test_a_folder_that_does_not_exist_is_an_error(tmp_path):
     with pytest.raises(UserError, match=r"data\.folder=nowhere is not a folder"):
         prepare_folder(tmp_path, folder="nowhere")
-
-
-def test_a_photograph_too_small_stops_the_run_before_anything_is_written(tmp_path, folder):
-    Image.new("RGB", (15, 90)).save(folder / "tiny.png")
-    with pytest.raises(UserError, match=r"tiny\.png is 15 x 90 pixels"):
-        prepare_folder(tmp_path)
-    assert not (tmp_path / "data").exists()

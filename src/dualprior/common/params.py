@@ -22,8 +22,9 @@ class Section(BaseModel):
 class Data(Section):
     """Where the photographs come from and how they are cut."""
 
-    source: Literal["photos", "folder"]
+    source: Literal["photos", "folder", "archive", "torchvision", "npz", "digits"]
     folder: str | None
+    split: str = "photograph"
     seed: Seed
     patch_size: Annotated[Whole, Field(ge=8, multiple_of=4)]
     train_patches: Count
@@ -34,8 +35,10 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _folder_named(self):
-        if self.source == "folder" and not self.folder:
-            raise ValueError("data.source is 'folder' but data.folder is empty; name the folder of photographs")
+        needs = self.source not in ("photos", "digits")
+        if needs != bool(self.folder):
+            say = "is empty; name what to read" if needs else f"names {self.folder}; set data.source, or leave it empty"
+            raise ValueError(f"data.source is '{self.source}' but data.folder {say}")
         return self
 
 

@@ -5,10 +5,11 @@ pixels of the photograph shrunk to `scale`, (x, y) the top left corner.
 """
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ EXTENSIONS = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".tif", ".tiff",
 # Patches and crops are taken only where the grey levels (0 to 255) spread at least this much: a flat piece of sky
 # teaches nothing and is restored by anything. The same rule for every split and scale.
 MIN_CONTRAST = 15.0
+STRIP = 256  # rows
 
 # The colour photographs inside scikit-image and scikit-learn. Their files are opened by path, not through
 # skimage.data, which may download what it does not find.
@@ -92,32 +94,42 @@ def _check_size(file: Path, pixels: np.ndarray, scale: float, size: int) -> None
     height, width = pixels.shape[:2]
     if round(min(height, width) * scale) < size:
         raise UserError(
-            f"{file} is {width} x {height} pixels, at scale {scale:g} too small for pieces of {size} pixels; "
-            "remove it, or lower data.image_size and data.patch_size in params.yaml"
+            f"{file.name} is {width} x {height} pixels, at scale {scale:g} too small for pieces of {size} pixels; "
+            "lower data.image_size and data.patch_size in params.yaml, or use larger photographs"
         )
 
 
-def split_photographs(photographs: Sequence[Photograph], wanted: dict[str, int], seed: int) -> dict[str, list[Photograph]]:
-    """Deal photographs into test, val and train, each photograph to one of them.
+def split_photographs(
+    photographs: Sequence[Photograph], wanted: dict[str, int], seed: int, by_folder: bool = False
+) -> dict[str, list[Photograph]]:
+    """Deal photographs into test, val and train, each photograph, or each folder of them, to one of the three.
 
     They are ordered by a hash of (seed, name), so the order of the folder does not matter. Test and val take a
     quarter each (at least one, at most one per crop wanted), and more until they hold their `wanted` crops; train
     takes the rest. Raises UserError when nothing is left for train.
     """
-    waiting = sorted(photographs, key=lambda p: derive_seed(seed, "prepare", "split", p.name))
+    groups: dict[str, list[Photograph]] = {}
+    for photograph in photographs:
+        groups.setdefault(photograph.name.rpartition("/")[0] if by_folder else photograph.name, []).append(photograph)
+    waiting = [groups[name] for name in sorted(groups, key=lambda name: derive_seed(seed, "prepare", "split", name))]
     dealt = {}
     for split in ("test", "val"):
-        taken = min(wanted[split], max(1, len(photographs) // 4))
-        while taken < len(waiting) and sum(p.capacity for p in waiting[:taken]) < wanted[split]:
+        taken = min(wanted[split], max(1, len(groups) // 4))
+        while taken < len(waiting) and sum(p.capacity for group in waiting[:taken] for p in group) < wanted[split]:
             taken += 1
-        dealt[split], waiting = waiting[:taken], waiting[taken:]
+        dealt[split], waiting = list(chain(*waiting[:taken])), waiting[taken:]
     if not waiting:
         raise UserError(
             f"{len(photographs)} photographs are too few for training, {wanted['val']} validation crops and "
             f"{wanted['test']} test crops from photographs of their own; add photographs, or lower data.val_images, "
             "data.test_images or data.image_size in params.yaml"
         )
-    return {"train": waiting, "val": dealt["val"], "test": dealt["test"]}
+    return {"train": list(chain(*waiting)), "val": dealt["val"], "test": dealt["test"]}
+
+
+def as_text(path: Path | str) -> str:
+    """A path that any text file can hold: bytes that are no UTF-8 as \\xe9."""
+    return os.fsencode(Path(path).as_posix()).decode("utf-8", "backslashreplace")
 
 
 # --- scales and contrast ---------------------------------------------------------------------------------------
@@ -142,9 +154,14 @@ def levels(pixels: np.ndarray, scales: Sequence[float], size: int) -> Iterator[t
 def contrast(pixels: np.ndarray, size: int) -> np.ndarray:
     """Standard deviation of the grey levels (0-255) in the window at each position: float64 [H-size+1, W-size+1].
 
-    By integral images, in exact integers: var = E[g²] - E[g]².
+    By integral images, in exact integers: var = E[g²] - E[g]². Strip by strip, as all of a large photograph at once fills the memory.
     """
-    grey = _grey(pixels).astype(np.int64)
+    grey, rows = _grey(pixels), pixels.shape[0] - size + 1
+    return np.concatenate([_contrast(grey[top : min(top + STRIP, rows) + size - 1], size) for top in range(0, rows, STRIP)])
+
+
+def _contrast(grey: np.ndarray, size: int) -> np.ndarray:
+    grey = grey.astype(np.int64)
     mean, square = (_window_sum(values, size) / size**2 for values in (grey, grey * grey))
     return np.sqrt(np.maximum(square - mean**2, 0.0))
 
@@ -216,11 +233,13 @@ def _patches(photograph, scales, size, count, rng) -> Iterator[Crop]:
     places = []
     for file in photograph.files:
         for scale, shrunk in levels(read_photograph(file), scales, size):
-            corners = np.argwhere(contrast(shrunk, size) >= MIN_CONTRAST)
-            if len(corners):
-                places.append((file, scale, shrunk, corners))
-    for (file, scale, shrunk, corners), share in zip(places, shares(count, len(places)), strict=True):
-        for y, x in rng.choice(corners, share, replace=share > len(corners)):
+            usable = contrast(shrunk, size) >= MIN_CONTRAST
+            if usable.any():
+                places.append((file, scale, shrunk, usable))
+    for (file, scale, shrunk, usable), share in zip(places, shares(count, len(places)), strict=True):
+        corners = np.flatnonzero(usable)
+        for corner in rng.choice(corners, share, replace=share > len(corners)):
+            y, x = divmod(int(corner), usable.shape[1])
             yield cut_at(photograph.name, file, scale, shrunk, x, y, size)
 
 
@@ -231,4 +250,4 @@ def shares(total: int, parts: int) -> list[int]:
 
 def cut_at(photograph: str, file: Path, scale: float, pixels: np.ndarray, x: int, y: int, size: int) -> Crop:
     piece = np.ascontiguousarray(pixels[y : y + size, x : x + size])
-    return Crop(photograph, file.name, scale, int(x), int(y), piece)
+    return Crop(photograph, as_text(file.name), scale, int(x), int(y), piece)

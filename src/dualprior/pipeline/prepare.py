@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 from collections import Counter
@@ -18,6 +17,7 @@ from dualprior.common.errors import UserError
 from dualprior.common.params import Data
 from dualprior.common.seeding import numpy_generator
 from dualprior.data import crops as data
+from dualprior.data import sources
 from dualprior.data.pixels import read_photograph
 
 if TYPE_CHECKING:
@@ -25,19 +25,22 @@ if TYPE_CHECKING:
     from dualprior.pipeline.config import Config
 
 PARAMS = ("data",)
+SPLITS = ("train", "val", "test")
 log = logging.getLogger(__name__)
 
 
 def run(config: Config, paths: Paths) -> None:
     settings: Data = config.data
-    found = photographs(settings, paths.root)
+    found = photographs(settings, paths.root, paths.scratch)
     pieces = cut(found, settings)
     tables = {split: manifest(split, crops) for split, crops in pieces.items()}
-    for split in ("train", "val", "test"):
-        io.write_array(paths.split(split), np.stack([crop.pixels for crop in pieces[split]]))
+    arrays = {split: np.stack([crop.pixels for crop in pieces[split]]) for split in SPLITS}
+    for split in SPLITS:
+        io.write_array(paths.split(split), arrays[split])
         named = [photograph.name for photograph in found[split]]
         log.info("%s: %d pieces from %d photographs: %s", split, len(pieces[split]), len(named), _listed(named))
     io.write_table(paths.manifest, pd.concat(tables.values(), ignore_index=True))
+    io.write_json(paths.metrics("data_card.json"), card(found, arrays))
 
 
 def _listed(names: list[str], most: int = 8) -> str:
@@ -60,56 +63,52 @@ def crops(photographs: dict[str, list[data.Photograph]], settings: Data, split: 
 # --- sources ---------------------------------------------------------------------------------------------------
 
 
-def photographs(settings: Data, root: Path) -> dict[str, list[data.Photograph]]:
-    """The photographs of each split, those in the folder of the settings or those that are shipped."""
-    if settings.source == "folder":
-        found = _survey(root / Path(settings.folder).expanduser(), settings)
-        return data.split_photographs(found, {"val": settings.val_images, "test": settings.test_images}, settings.seed)
-    return {
-        split: [measured(name, files, [read_photograph(file) for file in files], settings) for name, files in named.items()]
-        for split, named in data.shipped_photographs().items()
-    }
+def photographs(settings: Data, root: Path, scratch: Path) -> dict[str, list[data.Photograph]]:
+    """The photographs of each split: those of the settings' source, or those that are shipped."""
+    if settings.source == "photos":
+        return {
+            split: [measured(name, files, [read_photograph(file) for file in files], settings) for name, files in named.items()]
+            for split, named in data.shipped_photographs().items()
+        }
+    folder = sources.folder_of(settings.source, settings.folder, root, scratch)
+    found = sources.survey(folder, lambda name, file, pixels: measured(name, (file,), [pixels], settings))
+    if not found:
+        raise UserError(f"data.folder={settings.folder} holds no usable photograph; see above what was skipped, and why")
+    if settings.split in ("photograph", "folder"):
+        wanted = {"val": settings.val_images, "test": settings.test_images}
+        return data.split_photographs(found, wanted, settings.seed, settings.split == "folder")
+    return _listed_split(found, root / Path(settings.split).expanduser())
 
 
 def measured(name: str, files: tuple[Path, ...], pixels: Sequence[np.ndarray], settings: Data) -> data.Photograph:
     return data.measured(name, files, pixels, settings.scales, settings.image_size, settings.patch_size)
 
 
-def _survey(folder: Path, settings: Data) -> list[data.Photograph]:
-    """Every usable photograph below `folder`, named by its path in it. What is skipped is logged with the reason.
+def _listed_split(found: list[data.Photograph], file: Path) -> dict[str, list[data.Photograph]]:
+    """As a table with the columns photograph (its path in the folder) and split says; others are left out."""
+    table = io.read_table(file)
+    if not {"photograph", "split"} <= set(table) or not set(table["split"]) <= set(SPLITS):
+        raise UserError(f"{file} must have the columns photograph and split, with {', '.join(SPLITS)} in the second")
+    said = dict(zip(table["photograph"], table["split"], strict=True))
+    dealt = {split: [photograph for photograph in found if said.get(photograph.name) == split] for split in SPLITS}
+    empty = [split for split, part in dealt.items() if not part]
+    if empty:
+        raise UserError(f"{file} names no usable photograph for {', '.join(empty)}")
+    return dealt
 
-    Raises UserError for a folder that is missing or holds no usable photograph, and for a photograph too small.
-    """
-    if not folder.is_dir():
-        raise UserError(f"data.folder={settings.folder} is not a folder; name a folder of photographs in params.yaml")
-    files = sorted(f for f in folder.rglob("*") if f.suffix.lower() in data.EXTENSIONS and f.is_file())
-    usable, skipped, seen = [], [], {}
-    for file in files:
-        name = file.relative_to(folder).as_posix()
-        try:
-            pixels = read_photograph(file)
-        except UserError as error:
-            skipped.append(str(error))
-            continue
-        digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
-        if digest in seen:
-            skipped.append(f"{file} is the same picture as {seen[digest]}")
-            continue
-        seen[digest] = name
-        photograph = measured(name, (file,), [pixels], settings)
-        if photograph.capacity:
-            usable.append(photograph)
-        else:
-            skipped.append(f"{file} has no piece with contrast")
-    for reason in skipped:
-        log.warning("skipped: %s", reason)
-    log.info("%s: %d photographs, %d of %d files skipped", folder, len(usable), len(skipped), len(files))
-    if not usable:
-        raise UserError(
-            f"data.folder={settings.folder} holds no usable photograph ({len(files)} image files, all skipped); "
-            "name a folder of photographs in params.yaml"
-        )
-    return usable
+
+def card(found: dict[str, list[data.Photograph]], pieces: dict[str, np.ndarray]) -> dict[str, dict]:
+    """What the data are, split by split; channel means and standard deviations of the pieces, in [0, 1]."""
+    return {
+        split: {
+            "photographs": len(found[split]),
+            "copies": sum(len(photograph.files) - 1 for photograph in found[split]),
+            "pieces": len(pixels),
+            "mean": np.round(pixels.mean((0, 1, 2)) / 255, 3).tolist(),
+            "std": np.round(pixels.std((0, 1, 2)) / 255, 3).tolist(),
+        }
+        for split, pixels in pieces.items()
+    }
 
 
 # --- manifest --------------------------------------------------------------------------------
