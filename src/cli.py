@@ -13,18 +13,34 @@ from typing import Annotated
 
 import typer
 
-from dualprior.common.errors import UserError
+from dualprior.common.errors import UserError, choices
 
+VERSION = "1.0"
 ROOT = Path()  # every command works on the project in the current folder
 # glibc gives large blocks back to the kernel after every step unless told to keep them; read when a process starts
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "2147483647", "MALLOC_TOP_PAD_": "268435456"}
 
 app = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Restore images with a diffusion prior and a Deep Image Prior. Run from the project's folder.",
+    epilog="Exit status: 0 done; 2 a mistake in a file, a parameter or an option, told in one line; 1 another failure; 130 interrupted.",
 )
+
+
+@app.callback(invoke_without_command=True)
+def every_command(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Warnings and results only, no progress.")] = False,
+) -> None:
+    if version:
+        print(f"dualprior {VERSION}")
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+    if quiet:
+        logging.getLogger().setLevel(logging.WARNING)
+        os.environ["TQDM_DISABLE"] = "1"
 
 
 @app.command()
@@ -33,7 +49,7 @@ def run(
     key: Annotated[str | None, typer.Argument(metavar="KEY", help="Which one, of a stage that is run for several: a task.")] = None,
     study: Annotated[str | None, typer.Option("--study", metavar="NAME", help="A folder of studies/ with a dvc.yaml of its own.")] = None,
 ) -> None:
-    """Run one stage; `dvc repro` runs all that are due."""
+    """Run one stage; `dvc repro` runs all that are due. Example: python src/cli.py run fit_dip denoise50"""
     _set_threads()
     module = _stage_module(stage, study)
     from dualprior.common import run_statistics
@@ -71,7 +87,7 @@ def restore(
     as_json: Annotated[bool, typer.Option("--json", help="Print what is known as JSON, a line a picture.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
 ) -> None:
-    """Restore a photograph of your own: python src/cli.py restore photo.png --task denoise"""
+    """Restore a photograph of your own. Example: python src/cli.py restore photo.png --task denoise --noise 25 --report"""
     _set_threads()
     from dualprior.photograph.command import Wish, restore_files
     from dualprior.pipeline.config import load_params
@@ -87,7 +103,7 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="A new folder.")],
     model: Annotated[Path, typer.Option(help="Folder of a trained model.")] = Path("models/hybrid"),
 ) -> None:
-    """Write a trained model for another library: python src/cli.py export --to diffusers -o FOLDER"""
+    """Write a trained model for another library. Example: python src/cli.py export --to diffusers -o FOLDER"""
     from dualprior.export.write import export as write
 
     write(model, to, output)
@@ -95,7 +111,7 @@ def export(
 
 @app.command()
 def profile(name: Annotated[str, typer.Argument(metavar="NAME", help="A file of profiles/, without .yaml.")]) -> None:
-    """Lay profiles/NAME.yaml over params.yaml and print what changes; `git restore params.yaml` undoes it."""
+    """Lay profiles/NAME.yaml over params.yaml and print what changes; `git restore params.yaml` undoes it. Example: python src/cli.py profile smoke"""
     from dualprior.pipeline.config import apply_profile
 
     print("\n".join(apply_profile(ROOT, name)) or f"params.yaml already agrees with profile {name}")
@@ -103,7 +119,7 @@ def profile(name: Annotated[str, typer.Argument(metavar="NAME", help="A file of 
 
 @app.command()
 def readme(check: Annotated[bool, typer.Option("--check", help="Change nothing; fail when a page is stale.")] = False) -> None:
-    """Write README.md and report/report.md from their templates and the metrics, and docs/cli.md from the commands."""
+    """Write README.md and report/report.md from their templates and the metrics, and docs/cli.md from the commands. Example: python src/cli.py readme --check"""
     from typer.cli import get_docs_for_click
 
     from dualprior.common.io import read_text, write_text
@@ -124,13 +140,13 @@ def _stage_module(stage: str, study: str | None):
     """The module of a stage: a study's own, or the default experiment's of that name. Raises UserError, with the legal ones listed."""
     studies = sorted(file.parent.name for file in (ROOT / "studies").glob("*/dvc.yaml"))
     if study is not None and study not in studies:
-        raise UserError(f"study '{study}' does not exist; choose one of {', '.join(studies)}")
+        raise UserError(f"study '{study}' does not exist; {choices(study, studies)}")
     from dualprior.pipeline.config import read_yaml
 
     file = ROOT / "studies" / study / "dvc.yaml" if study else ROOT / "dvc.yaml"
     known = list(read_yaml(file)["stages"])
     if stage not in known:
-        raise UserError(f"stage '{stage}' is not in {file}; it has {', '.join(known)}")
+        raise UserError(f"stage '{stage}' is not in {file}; {choices(stage, known)}")
     sys.path.insert(0, str(ROOT.resolve()))
     own = f"studies.{study}.{stage}"
     return importlib.import_module(own if study and find_spec(own) else f"dualprior.pipeline.{stage}")
@@ -154,6 +170,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 a mistake of the user's, 1 the disk or another failure, 130 interrupted."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     signal.signal(signal.SIGTERM, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may be no text
     try:
         return app(arguments, prog_name="src/cli.py", standalone_mode=False) or 0
     except UserError as error:

@@ -1,6 +1,8 @@
 """Files are whole or absent, missing ones name their maker, and one process at a time holds a checkpoint folder."""
 
 import os
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -107,12 +109,23 @@ def test_checkpoint_comes_back_whole(tmp_path):
     assert torch.equal(loaded["rng"], state["rng"])
 
 
-def test_checkpoint_folder_refuses_a_second_writer(tmp_path):
-    second = CheckpointFolder(tmp_path)
-    with CheckpointFolder(tmp_path), pytest.raises(UserError, match="is in use by another process; wait until it ends"):
-        second.__enter__()
+def test_a_second_writer_waits_for_the_first(tmp_path, caplog):
+    order, held = [], threading.Event()
+
+    def hold():
+        with CheckpointFolder(tmp_path):
+            held.set()
+            time.sleep(0.3)
+            order.append("first ends")
+
+    first = threading.Thread(target=hold)
+    first.start()
+    held.wait()
     with CheckpointFolder(tmp_path):
-        pass  # free again
+        order.append("second begins")
+    first.join()
+    assert order == ["first ends", "second begins"]
+    assert "is in use by another process" in caplog.text
 
 
 @needs_dev_full

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from dualprior.common.errors import UserError
 from dualprior.data.pixels import pixels_01, read_photograph, to_01, to_uint8, to_unit
@@ -148,3 +148,14 @@ def test_a_truncated_file_is_refused_not_half_read(saved):
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(UserError, match=r"a\.jpg cannot be read"):
         read_photograph(path)
+
+
+def test_damaged_metadata_do_not_reject_good_pixels(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x9201] = TiffImagePlugin.IFDRational(-1, 0)  # a signed rational that cannot be written again
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=b"Exif\0\0" + exif.tobytes()[6:])
+    assert read_photograph(tmp_path / "a.png").shape == (9, 6, 3)
+    Image.fromarray(pixels).save(tmp_path / "b.png", exif=b"Exif\0\0junk junk")
+    np.testing.assert_array_equal(read_photograph(tmp_path / "b.png"), pixels)

@@ -153,10 +153,10 @@ def test_no_parameters_at_all(cli, little):
         ("run fit_dip sr8", "is missing; run `dvc repro`"),
         ("run fit_dip", "fit_dip is run for one task or problem at a time; name it"),
         ("run degrade sr4", "degrade is run once, for all; leave out 'sr4'"),
-        ("run cook", "stage 'cook' is not in dvc.yaml; it has prepare, degrade,"),
-        ("run --study sleeping fit", "study 'sleeping' does not exist; choose one of hybrid, stopping, theory"),
-        ("run --study stopping cook", "stage 'cook' is not in studies/stopping/dvc.yaml; it has degrade, fit, stop, evaluate"),
-        ("run --study stopping fit sr8", "problem 'sr8' is not in params.yaml; it has gaussian15,"),
+        ("run cook", "stage 'cook' is not in dvc.yaml; choose one of prepare, degrade,"),
+        ("run --study sleeping fit", "study 'sleeping' does not exist; did you mean 'stopping'? The choices are hybrid,"),
+        ("run --study stopping cook", "stage 'cook' is not in studies/stopping/dvc.yaml; choose one of degrade, fit, stop, evaluate"),
+        ("run --study stopping fit sr8", "problem 'sr8' is not in params.yaml; did you mean 'sr4'? The choices"),
         ("profile huge", "profile 'huge' does not exist; choose one of gpu, smoke"),
         ("run", "Missing argument 'STAGE'"),
         ("restor sr4", "No such command 'restor'"),
@@ -199,14 +199,15 @@ def test_a_folder_without_one_readable_photograph(cli, little, tmp_path):
     assert str(tmp_path / "mine") in outcome.one_line()
 
 
-def test_photographs_that_are_too_small(cli, little, tmp_path):
+def test_photographs_that_are_too_small(cli, little, tmp_path, caplog):
     (tmp_path / "mine").mkdir()
     for number in range(4):
         Image.fromarray(np.full((8, 8, 3), number, np.uint8)).save(tmp_path / f"mine/{number}.png")
     use_folder(little, tmp_path / "mine")
-    line = cli("run", "prepare").one_line()
-    assert "mine/0.png is 8 x 8 pixels, at scale " in line
-    assert "remove it, or lower data.image_size and data.patch_size in params.yaml" in line
+    outcome = cli("run", "prepare")
+    assert outcome.code == 2
+    assert all(f"{number}.png is 8 x 8 pixels, at scale 1 too small" in caplog.text for number in range(4))
+    assert "holds no usable photograph; see above" in outcome.err
 
 
 def test_a_diverged_training_keeps_the_checkpoint_before_it(cli, little, monkeypatch):
@@ -257,7 +258,7 @@ def test_the_real_command_says_one_line_too(little):
     shutil.copytree(PROJECT / "src", little / "src", ignore=shutil.ignore_patterns("__pycache__"))
     run = subprocess.run([sys.executable, "src/cli.py", "run", "cook"], cwd=little, capture_output=True, text=True)
     assert (run.returncode, run.stdout) == (2, "")
-    assert run.stderr.startswith("error: stage 'cook' is not in dvc.yaml; it has ")
+    assert run.stderr.startswith("error: stage 'cook' is not in dvc.yaml; choose one of ")
     assert run.stderr.count("\n") == 1
 
 

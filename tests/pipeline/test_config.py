@@ -46,7 +46,7 @@ def test_exponents_without_a_point_are_numbers(tmp_path):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("dip.stpes", 3, r"dip\.stpes = 3 is not a parameter; check its spelling"),
+        ("dip.stpes", 3, r"dip\.stpes = 3 is not a parameter; did you mean 'steps'\? Else check its spelling"),
         ("dip.steps", "many", r"dip\.steps = 'many': .*integer"),
         ("dip.steps", True, r"dip\.steps = True: .*integer"),
         ("dip.steps", "250", r"dip\.steps = '250': .*integer"),
@@ -67,6 +67,24 @@ def test_exponents_without_a_point_are_numbers(tmp_path):
         ("tasks.denoise25.noise", 0, r"tasks\.denoise25: denoising with noise 0 has nothing to restore"),
         ("tasks.sr4.factor", None, "operator block_average: factor: input should be a valid integer"),
         ("tasks.sr4.box", 3, "operator block_average: box: extra inputs are not permitted"),
+        ("tasks.deblur.blur_std", 1e9, "operator gaussian_blur: blur_std: input should be less than or equal to 100"),
+        ("tasks.deblur.operator", "gausian_blur", "did you mean 'gaussian_blur'"),
+        ("data.train_patches", 1, r"data\.train_patches = 1: .*greater than or equal to 16"),
+        ("data.folder", "mine", "data.source is 'photos' but data.folder names mine"),
+        (
+            "ddpm.network",
+            {"channels": 8, "multipliers": [1] * 5, "blocks": 1, "patch": 4},
+            "multiples of 64 pixels, too many for data.patch_size=32",
+        ),
+        (
+            "ddpm.schedule.timesteps",
+            10,
+            r"tasks\.deblur\.noise=5 is noise level 0\.0392 in \[-1, 1\] units, and ddpm\.schedule has 0\.0418",
+        ),
+        ("tasks.denoise50.noise", 0.01, r"tasks\.denoise50\.noise=0\.01 is noise level"),
+        ("tasks.sr4.noise", 0.5, r"tasks\.sr4\.noise=0\.5 is noise level"),
+        ("generate.calls", [2000], r"generate\.calls=2000 is more than ddpm\.schedule\.timesteps=1000"),
+        ("tasks", {5: {"operator": "identity", "noise": 25}}, "tasks.5"),
         ("ablate.tasks", ["sr8"], "ablate.tasks names .*'sr8'.*which tasks does not have"),
     ],
 )
@@ -162,7 +180,7 @@ def test_an_undeclared_entry_is_refused_beside_a_declared_one(params):
 @pytest.mark.parametrize("declared", ["tasks", "tasks.sr8"])
 def test_an_entry_that_does_not_exist_is_a_mistake_of_the_users(params, declared):
     config = Config([check_params(params)], (declared,))
-    with pytest.raises(UserError, match=r"^task 'sr8' is not in params.yaml; it has denoise25, denoise50, sr4, "):
+    with pytest.raises(UserError, match=r"^task 'sr8' is not in params.yaml; did you mean 'sr4'\? "):
         config.entry("tasks", "sr8")
 
 
@@ -199,7 +217,7 @@ def test_a_study_has_a_config_of_its_own_sections():
         ("networks.unet.skip_channels", 4, r"networks\.unet: skip_channels belongs to kind skip"),
         ("rules.patiences", [], r"rules\.patiences = \[\]: .*at least 1 item"),
         ("fitting.hold_out", 0.5, r"fitting\.hold_out = 0\.5: .*less than 0\.5"),
-        ("images.tset", 3, r"images\.tset = 3 is not a parameter; check its spelling"),
+        ("images.tset", 3, r"images\.tset = 3 is not a parameter; did you mean 'test'\? Else check its spelling"),
     ],
 )
 def test_a_wrong_value_of_the_study_is_one_line_with_the_file_and_the_rule(study, name, value, message):

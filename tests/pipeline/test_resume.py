@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from workspace import Outcome, Workspace, new_workspace
+from workspace import Workspace, new_workspace
 
 from dualprior.pipeline.config import apply_profile
 
@@ -24,7 +24,6 @@ class Story(NamedTuple):
     alone: Workspace
     interrupted: Workspace
     killed: int  # exit status of the first attempt, which kill -9 ended
-    second_writer: Outcome  # a command that came while the first attempt held the checkpoint
     written_after_kill: bool
     terminated: subprocess.CompletedProcess  # the second attempt, which SIGTERM ended
 
@@ -36,8 +35,6 @@ def story(tmp_path_factory) -> Story:
     whole = start(alone)
     first = start(interrupted)
     wait_for_checkpoint(interrupted, first)
-    first.send_signal(signal.SIGSTOP)  # so that it cannot end before the second writer has come
-    second_writer = interrupted.cli("run", "train_ddpm", fails=True)
     first.kill()
     first.communicate()
     written = (interrupted.root / WEIGHTS).exists()
@@ -48,7 +45,7 @@ def story(tmp_path_factory) -> Story:
     terminated = finished(second)
     interrupted.cli("run", "train_ddpm")
     finished(whole).check_returncode()
-    return Story(alone, interrupted, first.returncode, second_writer, written, terminated)
+    return Story(alone, interrupted, first.returncode, written, terminated)
 
 
 def workspace(folder: Path) -> Workspace:
@@ -93,11 +90,6 @@ def wait_for_checkpoint(workspace: Workspace, process: subprocess.Popen, after: 
 def test_a_killed_run_leaves_a_checkpoint_and_no_result(story):
     assert story.killed == -signal.SIGKILL
     assert not story.written_after_kill
-
-
-def test_a_second_writer_is_told_in_one_line(story):
-    assert story.second_writer.code == 2
-    assert "is in use by another process; wait until it ends or stop it" in story.second_writer.one_line()
 
 
 def test_a_run_told_to_end_ends_with_130(story):

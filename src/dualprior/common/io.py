@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import logging
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,8 @@ from dualprior.common.errors import MissingFile, UserError
 
 if TYPE_CHECKING:
     import torch
+
+log = logging.getLogger(__name__)
 
 # --- reading -----------------------------------------------------------------------------------------------
 
@@ -172,7 +175,7 @@ def fingerprint(settings: Mapping, *arrays: torch.Tensor) -> str:
 class CheckpointFolder:
     """The one checkpoint of a long fit, in a folder that one process at a time may hold.
 
-    Used as a context manager. Raises UserError when another process holds the folder.
+    Used as a context manager. Waits while another process holds the folder.
     """
 
     def __init__(self, path: Path):
@@ -185,7 +188,8 @@ class CheckpointFolder:
         try:
             self._lock.acquire(timeout=0)
         except filelock.Timeout:
-            raise UserError(f"{self.path} is in use by another process; wait until it ends or stop it, then run again") from None
+            log.warning("%s is in use by another process, as of an experiment that needs the same; waiting until it ends", self.path)
+            self._lock.acquire()
         return self
 
     def __exit__(self, *_exception) -> None:

@@ -27,7 +27,7 @@ class Data(Section):
     split: str = "photograph"
     seed: Seed
     patch_size: Annotated[Whole, Field(ge=8, multiple_of=4)]
-    train_patches: Count
+    train_patches: Annotated[Whole, Field(ge=16)]
     scales: Annotated[tuple[Annotated[Number, Field(gt=0, le=1)], ...], Field(min_length=1)]
     image_size: Annotated[Whole, Field(ge=16, multiple_of=8)]
     val_images: Annotated[Whole, Field(ge=2)]

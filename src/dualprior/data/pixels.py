@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from dualprior.common.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+
+ORIENTATION = 0x0112  # EXIF tag
 
 
 def to_unit(pixels: np.ndarray) -> torch.Tensor:
@@ -46,10 +48,26 @@ def read_photograph(path: Path) -> np.ndarray:
     """
     try:
         with Image.open(path) as image:
-            return np.array(_rgb(ImageOps.exif_transpose(image)))
+            return np.ascontiguousarray(upright(np.asarray(_rgb(image)), orientation(image)))
     except Exception as error:  # decoders raise whatever a broken file makes them raise, not one family of errors
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path} cannot be read as an image ({reason}); mend it or remove it") from None
+
+
+def orientation(image: Image.Image) -> int:
+    """EXIF's, 1 (upright) to 8; 1 where the metadata are damaged, as the pixels may be good."""
+    try:
+        found = int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # whatever damaged metadata make the decoder raise
+        return 1
+    return found if 1 <= found <= 8 else 1
+
+
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """[H, W, C] as EXIF's orientation says that it is to be seen."""
+    turned = pixels.swapaxes(0, 1) if orientation >= 5 else pixels
+    down, right = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)  # which axes run backwards
+    return turned[:: -1 if down else 1, :: -1 if right else 1]
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from dualprior.common.errors import UserError
-from dualprior.common.params import Count, Positive, Section, Share, Whole
+from dualprior.common.params import Count, Number, Section, Share, Whole
 from dualprior.degradation.operator import Operator, Size
 from dualprior.degradation.physics import Physics
 
@@ -87,10 +87,15 @@ class RandomMask(Mask):
 
     @classmethod
     def draw(cls, settings, size, rng):
-        """Exactly round(keep·H·W) known pixels, at least one."""
+        """Exactly round(keep·H·W) known pixels, at least one. Raises UserError where that is all."""
         pixels = size[0] * size[1]
+        known = max(1, round(settings.keep * pixels))
+        if known == pixels:
+            raise UserError(
+                f"keep={settings.keep} of {size[0]} x {size[1]} pixels is all of them, so nothing is lost; lower it in params.yaml"
+            )
         mask = torch.zeros(pixels)
-        mask[torch.randperm(pixels, generator=rng)[: max(1, round(settings.keep * pixels))]] = 1.0
+        mask[torch.randperm(pixels, generator=rng)[:known]] = 1.0
         return {"mask": mask.reshape(1, 1, *size)}
 
 
@@ -174,7 +179,7 @@ class GaussianBlur(Operator):
     transfer: Tensor = field(init=False, repr=False)  # h, float64 [H, W//2 + 1]
 
     class Settings(Section):
-        blur_std: Positive  # pixels
+        blur_std: Annotated[Number, Field(gt=0, le=100)]  # pixels
 
     def __post_init__(self):
         rows, columns = (torch.fft.fft(_wrapped_gaussian(n, self.std)).real for n in self.size)

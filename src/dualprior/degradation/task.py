@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
+from dualprior.common.errors import choices
 from dualprior.common.params import Number, Section
 from dualprior.degradation.operators import OPERATORS
 
@@ -17,7 +18,7 @@ class Task(Section):
     @model_validator(mode="after")
     def _is_complete(self):
         if self.operator not in OPERATORS:
-            raise ValueError(f"operator '{self.operator}' is unknown; choose one of {', '.join(OPERATORS)}")
+            raise ValueError(f"operator '{self.operator}' is unknown; {choices(self.operator, OPERATORS)}")
         try:
             _ = self.settings
         except ValidationError as error:

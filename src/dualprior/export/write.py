@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from dualprior.common import io
-from dualprior.common.errors import UserError
+from dualprior.common.errors import UserError, choices
 from dualprior.diffusion import checkpoint, denoiser, unet
 from dualprior.diffusion.checkpoint import TrainedModel
 
@@ -19,7 +19,7 @@ NAMES_AT_DIFFUSERS = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
 def export(model_folder: Path, library: str, target: Path) -> None:
     """library: a key of `LIBRARIES`. Raises UserError for another one, a target that exists, or a network that is not our own."""
     if library not in LIBRARIES:
-        raise UserError(f"--to {library} is unknown; choose one of {', '.join(LIBRARIES)}")
+        raise UserError(f"--to {library} is unknown; {choices(library, LIBRARIES)}")
     if target.exists():
         raise UserError(f"{target} exists; name a new folder with -o")
     model = checkpoint.load(model_folder, torch.device("cpu"))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dualprior.common import device, io
 from dualprior.common.errors import UserError
+from dualprior.common.errors import choices as one_of
 from dualprior.common.params import DIP
 from dualprior.data.pixels import to_01
 from dualprior.diffusion import checkpoint
@@ -49,7 +50,7 @@ class Wish:
 def restore_files(source: Path, wish: Wish, choices_file: Path, dip: DIP) -> None:
     """Restore a picture, or every picture of a folder. Raises UserError for anything that cannot be done."""
     if wish.task not in TASKS:
-        raise UserError(f"--task {wish.task} is unknown; choose one of {', '.join(TASKS)}")
+        raise UserError(f"--task {wish.task} is unknown; {one_of(wish.task, TASKS)}")
     jobs = _jobs(source, wish.output)
     where = device.pick()
     model = None if wish.model == "none" else checkpoint.load(Path(wish.model), where)

@@ -14,8 +14,8 @@ from PIL import Image
 
 from dualprior.common.errors import UserError
 from dualprior.common.io import replacing
+from dualprior.data.pixels import ORIENTATION, orientation, upright
 
-ORIENTATION = 0x0112  # EXIF tag
 DEEP = (".png", ".tif", ".tiff")  # formats of 16 bits
 JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
 OPAQUE = (*JPEG, ".bmp", ".ppm", ".pgm")  # formats without transparency
@@ -47,13 +47,6 @@ def read_picture(path: Path) -> Picture:
     colours = 1 if values.shape[2] <= 2 else 3
     alpha = values[..., colours] if values.shape[2] > colours else None
     return Picture(np.ascontiguousarray(values[..., :colours]), alpha, deep, beside)
-
-
-def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """[H, W, C] as EXIF's orientation (1 to 8) says that it is to be seen."""
-    turned = pixels.swapaxes(0, 1) if orientation >= 5 else pixels
-    down, right = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)  # which axes run backwards
-    return turned[:: -1 if down else 1, :: -1 if right else 1]
 
 
 def check_target(path: Path, see_through: bool, overwrite: bool) -> None:
@@ -94,7 +87,7 @@ def _decoded(path: Path) -> tuple[np.ndarray, int, dict]:
         png = path.read_bytes() if image.format == "PNG" else None
         deep = png is not None and png[24] == 16  # the header's bit depth; Pillow would cut it to 8
         values = imagecodecs.png_decode(png) if deep else _values(image)
-        return values, _orientation(image), _beside(image)
+        return values, orientation(image), _beside(image)
 
 
 def _deep_tiff(path: Path) -> tuple[np.ndarray, int, dict] | None:
@@ -124,14 +117,6 @@ def _values(image: Image.Image) -> np.ndarray:
     see_through = "A" in image.getbands() or "transparency" in image.info
     grey = image.mode in ("1", "L", "LA", "La")
     return np.asarray(image.convert(("LA" if see_through else "L") if grey else ("RGBA" if see_through else "RGB")))
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        found = int(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # damaged metadata: the pixels are good
-        return 1
-    return found if 1 <= found <= 8 else 1
 
 
 def _beside(image: Image.Image) -> dict:

@@ -3,6 +3,7 @@
 A stage receives a `Config` that holds only the sections it declares; reading another one raises.
 """
 
+from difflib import get_close_matches
 from importlib import import_module
 from io import StringIO
 from pathlib import Path
@@ -13,10 +14,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 from ruamel.yaml.error import YAMLError
 
-from dualprior.common.errors import UserError
+from dualprior.common.errors import UserError, choices
 from dualprior.common.io import write_text
 from dualprior.common.params import DDPM, DIP, Ablate, Audit, Data, Degrade, Evaluate, Generate, Restore, Section
 from dualprior.degradation.task import Task
+from dualprior.diffusion.schedule import noise_levels
 
 
 class Params(Section):
@@ -24,7 +26,7 @@ class Params(Section):
 
     data: Data
     degrade: Degrade
-    tasks: Annotated[dict[str, Task], Field(min_length=1)]
+    tasks: Annotated[dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")], Task], Field(min_length=1)]
     ddpm: DDPM
     dip: DIP
     restore: Restore
@@ -39,6 +41,41 @@ class Params(Section):
             missing = [t for t in getattr(self, name).tasks if t not in self.tasks]
             if missing:
                 raise ValueError(f"{name}.tasks names {missing}, which tasks does not have; it has {sorted(self.tasks)}")
+        return self
+
+    @model_validator(mode="after")
+    def _sizes_fit_the_network(self):
+        network = self.ddpm.network
+        unit = network.patch * 2 ** (len(network.multipliers) - 1)
+        for name, size in {
+            "data.patch_size": self.data.patch_size,
+            "data.image_size": self.data.image_size,
+            "generate.size": self.generate.size,
+        }.items():
+            if -size % unit >= size:
+                raise ValueError(
+                    f"ddpm.network works on multiples of {unit} pixels, too many for {name}={size}; lower its patch or take out multipliers"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _levels_and_calls_fit_the_schedule(self):
+        if self.ddpm.pretrained is not None:
+            return self  # its schedule is its own
+        levels = noise_levels(**self.ddpm.schedule.model_dump())
+        named = {f"tasks.{name}.noise={task.noise:g}": task.sigma_y for name, task in self.tasks.items() if task.noise}
+        named |= {f"restore.one_step_levels: {level:g}": level for level in self.restore.one_step_levels}
+        for name, level in named.items():
+            if not levels[0] <= level <= levels[-1]:
+                span = f"{levels[0]:.3g} to {levels[-1]:.3g}"
+                raise ValueError(f"{name} is noise level {level:.3g} in [-1, 1] units, and ddpm.schedule has {span}; change either")
+        for name, calls in {
+            "generate.calls": max(self.generate.calls),
+            "restore.guided.calls": self.restore.guided.calls,
+            "audit.calls": self.audit.calls,
+        }.items():
+            if calls > len(levels):
+                raise ValueError(f"{name}={calls} is more than ddpm.schedule.timesteps={len(levels)}; change either")
         return self
 
 
@@ -65,7 +102,7 @@ class Config:
         entries = self._find(section)
         entries = entries if isinstance(entries, dict) else vars(entries)
         if name not in entries:
-            raise UserError(f"{section.removesuffix('s')} '{name}' is not in params.yaml; it has {', '.join(entries)}")
+            raise UserError(f"{section.removesuffix('s')} '{name}' is not in params.yaml; {choices(name, entries)}")
         self._note(section if section in self._sections else f"{section}.{name}")
         return entries[name]
 
@@ -105,16 +142,24 @@ def check_params(data: dict, source: str = "params.yaml", kind: type[Section] = 
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        raise UserError(_one_line(error, source)) from None
+        raise UserError(_one_line(error, source, kind)) from None
 
 
-def _one_line(error: ValidationError, source: str) -> str:
+def _meant(place: tuple, kind: type[Section]) -> str:
+    """The parameter that may have been meant by one that does not exist, as far as its sections are known."""
+    for part in place[:-1]:
+        kind = getattr(kind.model_fields.get(part), "annotation", None) if hasattr(kind, "model_fields") else None
+    near = get_close_matches(str(place[-1]), kind.model_fields, n=1) if hasattr(kind, "model_fields") else []
+    return f"did you mean '{near[0]}'? Else " if near else ""
+
+
+def _one_line(error: ValidationError, source: str, kind: type[Section]) -> str:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
     value = "" if isinstance(first["input"], dict | Section) else f" = {first['input']!r}"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        return f"{source}: {name}{value} is not a parameter; check its spelling or take it out{more}"
+        return f"{source}: {name}{value} is not a parameter; {_meant(first['loc'], kind)}check its spelling or take it out{more}"
     if first["type"] == "missing":
         return f"{source}: {name} is missing; add it, or restore the file with git checkout{more}"
     rule = first["msg"].removeprefix("Value error, ")
@@ -147,7 +192,7 @@ def apply_profile(root: Path, name: str) -> list[str]:
     untouched.
     """
     if name not in profile_names(root):
-        raise UserError(f"profile '{name}' does not exist; choose one of {', '.join(profile_names(root))}")
+        raise UserError(f"profile '{name}' does not exist; {choices(name, profile_names(root))}")
     overlay, source = read_yaml(root / f"profiles/{name}.yaml"), f"profiles/{name}.yaml"
     read_yaml(root / "params.yaml")  # a broken file is reported there
     yaml = YAML()

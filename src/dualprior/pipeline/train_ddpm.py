@@ -6,6 +6,7 @@ Reads training patches and, for the curve only, validation crops. Never the meas
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from dualprior.common import device, io
+from dualprior.common.errors import UserError
 from dualprior.common.params import DDPM
 from dualprior.common.progress import track
 from dualprior.common.seeding import ImageNoise
@@ -62,14 +64,16 @@ def fit(ddpm: DDPM, paths: Paths) -> None:
     with io.CheckpointFolder(folder) as checkpoints:
         curve, kept = _train(state, patches, val, ddpm, checkpoints)
         settings = {"network": network, "precision": ddpm.training.precision, "schedule": ddpm.schedule.model_dump()}
+        _write_metrics(state.averaged, _validate(state.averaged, val), curve, paths)
         checkpoint.save(paths.models, state.averaged, checkpoint.weights(state.averaged), **settings)
         for step, weights in kept.items():
             checkpoint.save(paths.kept_model(step), state.averaged, weights, **settings)
-        _write_metrics(state.averaged, _validate(state.averaged, val), curve, paths)
         checkpoints.clear()  # the result is written; a forced rerun starts afresh
 
 
 def _write_metrics(denoiser: Denoiser, scores: dict[float, float], curve: list[dict], paths: Paths) -> None:
+    if not all(math.isfinite(score) for score in scores.values()):
+        raise UserError("the trained model gives values that are not numbers; lower ddpm.training.lr, or take another ddpm.pretrained")
     final = {f"val_psnr_at_{s:g}": round(p, 3) for s, p in scores.items()}
     parameters = sum(p.numel() for p in denoiser.parameters())
     io.write_json(paths.metrics("train.json"), {**final, "million_parameters": parameters / 1e6})
