@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 # DVC runs `python src/cli.py ...`: the environment's python comes first.
 RUN := PATH="$$PWD/.venv/bin:$$PATH"
 
-.PHONY: repro study test lint bench profile setup
+.PHONY: repro study benchmark-sets test lint bench profile setup
 
 repro: $(STAMP)  ## every table and plot, and the pages that show them
 	$(RUN) $(PY) -m dvc repro
@@ -14,6 +14,10 @@ repro: $(STAMP)  ## every table and plot, and the pages that show them
 
 study: $(STAMP)  ## make study NAME=hybrid (or stopping, theory): a wide experiment, after make repro
 	$(RUN) $(PY) -m dvc repro studies/$(NAME)/dvc.yaml
+	$(PY) src/cli.py readme
+
+benchmark-sets: $(STAMP)  ## make benchmark-sets SETS=/path: the field's test sets by their published protocols; two hours
+	DUALPRIOR_SETS="$(SETS)" $(RUN) $(PY) -m dvc repro studies/standard_sets/dvc.yaml
 	$(PY) src/cli.py readme
 
 test: lint  ## everything that continuous integration checks

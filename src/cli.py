@@ -49,7 +49,10 @@ def run(
     key: Annotated[str | None, typer.Argument(metavar="KEY", help="Which one, of a stage that is run for several: a task.")] = None,
     study: Annotated[str | None, typer.Option("--study", metavar="NAME", help="A folder of studies/ with a dvc.yaml of its own.")] = None,
 ) -> None:
-    """Run one stage; `dvc repro` runs all that are due. Example: python src/cli.py run fit_dip denoise50"""
+    """Run one stage; `dvc repro` runs all that are due.
+
+    Example: python src/cli.py run fit_dip denoise50
+    """
     _set_threads()
     module = _stage_module(stage, study)
     from dualprior.common import run_statistics
@@ -87,7 +90,10 @@ def restore(
     as_json: Annotated[bool, typer.Option("--json", help="Print what is known as JSON, a line a picture.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
 ) -> None:
-    """Restore a photograph of your own. Example: python src/cli.py restore photo.png --task denoise --noise 25 --report"""
+    """Restore a photograph of your own.
+
+    Example: python src/cli.py restore photo.png --task denoise --noise 25 --report
+    """
     _set_threads()
     from dualprior.photograph.command import Wish, restore_files
     from dualprior.pipeline.config import load_params
@@ -103,7 +109,10 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="A new folder.")],
     model: Annotated[Path, typer.Option(help="Folder of a trained model.")] = Path("models/hybrid"),
 ) -> None:
-    """Write a trained model for another library. Example: python src/cli.py export --to diffusers -o FOLDER"""
+    """Write a trained model for another library.
+
+    Example: python src/cli.py export --to diffusers -o FOLDER
+    """
     from dualprior.export.write import export as write
 
     write(model, to, output)
@@ -111,7 +120,10 @@ def export(
 
 @app.command()
 def profile(name: Annotated[str, typer.Argument(metavar="NAME", help="A file of profiles/, without .yaml.")]) -> None:
-    """Lay profiles/NAME.yaml over params.yaml and print what changes; `git restore params.yaml` undoes it. Example: python src/cli.py profile smoke"""
+    """Lay profiles/NAME.yaml over params.yaml and print what changes; `git restore params.yaml` undoes it.
+
+    Example: python src/cli.py profile smoke
+    """
     from dualprior.pipeline.config import apply_profile
 
     print("\n".join(apply_profile(ROOT, name)) or f"params.yaml already agrees with profile {name}")
@@ -119,7 +131,10 @@ def profile(name: Annotated[str, typer.Argument(metavar="NAME", help="A file of 
 
 @app.command()
 def readme(check: Annotated[bool, typer.Option("--check", help="Change nothing; fail when a page is stale.")] = False) -> None:
-    """Write README.md and report/report.md from their templates and the metrics, and docs/cli.md from the commands. Example: python src/cli.py readme --check"""
+    """Write README.md and report/report.md from their templates and the metrics, and docs/cli.md from the commands.
+
+    Example: python src/cli.py readme --check
+    """
     from typer.cli import get_docs_for_click
 
     from dualprior.common.io import read_text, write_text
