@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -222,19 +221,12 @@ def repro(space: Workspace, *targets: str) -> subprocess.Popen:
     )
 
 
-def ordered(space: Workspace) -> list[str]:
-    """The stages in the order of a run."""
-    lines = space.run(sys.executable, "-m", "dvc", "repro", "--dry").out.splitlines()
-    return [found[1] for line in lines if (found := re.match(r"Running stage '(.+)':", line))]
-
-
 def kills(folder: Path) -> None:
     (folder / "alone").mkdir()
     alone = fresh(folder / "alone")
     disturbed = alone.copy(folder / "disturbed")
-    order = ordered(alone)
     begin = time.perf_counter()
-    alone.dvc("repro")
+    order = alone.repro()
     print(f"undisturbed: {time.perf_counter() - begin:.0f} s", flush=True)
     seconds = json.loads((alone.root / "metrics/run_statistics.json").read_text())
     rng = random.Random(0)

@@ -1,0 +1,52 @@
+"""evaluate: the study's answers beside the published numbers."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from dualprior.common import io
+from dualprior.common.params import Evaluate
+from dualprior.evaluation.comparisons import finding, single
+from dualprior.evaluation.image_metrics import interval
+from studies.standard_sets.protocols import PROTOCOLS
+
+if TYPE_CHECKING:
+    from dualprior.common.paths import Paths
+    from dualprior.pipeline.config import Config
+
+PARAMS = ("evaluate",)
+OURS = ("diffusion", "DIP", "hybrid")
+# Means in dB. DIP, CBM3D and non-local means: Ulyanov et al. 2018; FFDNet: Zhang et al. 2018, on noise that is not clipped
+PUBLISHED = {
+    "denoise": {"DIP, last step": 29.22, "DIP": 30.43, "DIP, two runs": 31.00, "NLM": 30.26, "CBM3D": 31.42, "FFDNet": 31.73},
+    "sr_set5": {"DIP": 29.90, "bicubic": 28.43},
+    "sr_set14": {"DIP": 27.00, "bicubic": 26.05},
+}
+
+
+def run(config: Config, paths: Paths) -> None:
+    settings: Evaluate = config.evaluate
+    bounds = partial(interval, resamples=settings.bootstrap, seed=settings.seed)
+    tables = {key: io.read_table(paths.metrics(f"{key}.csv")) for key in PROTOCOLS}
+    published = {key: PUBLISHED.get(key) or {"DIP": table["published DIP"].mean(), "Papyan et al.": table["published Papyan"].mean()}
+                 for key, table in tables.items()}  # fmt: skip
+    rows = [
+        {"protocol": key, "images": len(table), **table[list(OURS)].mean(), **{f"published {n}": v for n, v in published[key].items()}}
+        for key, table in tables.items()
+    ]
+    plain = io.read_table(paths.metrics("plain_dip.csv")).iloc[-1]
+    same = tables["denoise"].set_index("image").loc[plain["image"]]
+    over_dip = {key: table["hybrid"] - table.get("published DIP", published[key]["DIP"]) for key, table in tables.items()}
+    found = {
+        "hybrid_over_published_dip_db": {key: finding(values, "dB", bounds) for key, values in over_dip.items()},
+        "hybrid_over_cbm3d_db": {"denoise": finding(tables["denoise"]["hybrid"] - PUBLISHED["denoise"]["CBM3D"], "dB", bounds)},
+        "bicubic_db": {key: single(tables[key]["bicubic"].mean(), len(tables[key]), "dB") for key in tables if "bicubic" in tables[key]},
+        "plain_dip_db": {name: single(plain[name], 1, "dB") for name in ("output", "average")},
+        "seconds_ratio_plain_dip": {plain["image"]: single(same["seconds"] / plain["seconds"], 1, "ratio")},
+        "hybrid_same_image_db": {plain["image"]: single(same["hybrid"], 1, "dB")},
+    }
+    io.write_json(paths.metrics("findings.json"), found)
+    io.write_table(paths.metrics("summary.csv"), pd.DataFrame(rows).round(2))
