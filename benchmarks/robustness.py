@@ -250,7 +250,7 @@ def kills(folder: Path) -> None:
 
 def same(alone: Workspace, other: Workspace, what: str) -> None:
     mine, theirs = digest(alone.root, MADE), digest(other.root, MADE)
-    assert len(mine) > 20
+    assert len(mine) > 15
     different = [name for name in mine if mine[name] != theirs.get(name)]
     print(what, "files compared:", len(mine), "different:", different, flush=True)
     counts[f"{what}: files equal to the undisturbed run's"] = len(mine) - len(different)
@@ -276,10 +276,10 @@ def disk(folder: Path) -> None:
     whole = fresh(folder / "whole")
     full, locked = whole.copy(folder / "full"), whole.copy(folder / "locked")
     whole.dvc("repro", "train_ddpm", "degrade")
-    with mounted(full.root / "data", "1m"):
+    with mounted(full.root / "data", "100k"):
         outcome = full.run(sys.executable, "src/cli.py", "run", "prepare", fails=True)
         assert outcome.code == 2
-        assert "the disk is full" in outcome.one_line()
+        assert "the disk is full" in outcome.one_line(), outcome
         count("full disk: told in one line")
     full.dvc("repro", "train_ddpm", "degrade")
     same(whole, full, "full disk")

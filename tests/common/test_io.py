@@ -128,6 +128,11 @@ def test_a_second_writer_waits_for_the_first(tmp_path, caplog):
     assert "is in use by another process" in caplog.text
 
 
+def test_numpys_own_short_write_is_a_full_disk(tmp_path):
+    with pytest.raises(UserError, match="the disk is full"), io.replacing(tmp_path / "a.npy"):
+        raise OSError("384000 requested and 65504 written")
+
+
 @needs_dev_full
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
     with CheckpointFolder(tmp_path) as folder:

@@ -111,7 +111,7 @@ def replacing(path: Path) -> Iterator[io.BufferedWriter]:
             yield file
         os.replace(part, path)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT) or str(error).endswith(" written"):  # NumPy's own, which has no number
             raise UserError(f"the disk is full: {path} was not written; free some space and run again") from None
         raise UserError(f"{path} cannot be written: {error.strerror}; mend that and run again") from None
     finally:

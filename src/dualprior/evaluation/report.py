@@ -18,7 +18,7 @@ from dualprior.common.io import read_json, read_table, read_text
 from dualprior.evaluation.tables import markdown
 
 TEMPLATES = {"README.md": "report/README.md.jinja", "report/report.md": "report/report.md.jinja"} | {
-    f"studies/{name}/README.md": f"studies/{name}/README.md.jinja" for name in ("hybrid", "stopping")
+    f"studies/{name}/README.md": f"studies/{name}/README.md.jinja" for name in ("hybrid", "standard_sets", "stopping")
 }
 
 
@@ -62,6 +62,7 @@ def _names(root: Path) -> dict:
         "table": lambda name, decimals=2: markdown(read_table(root / name), decimals).strip(),
         "by_task": by_task,
         "by_prior": by_prior,
+        "robust": read_json(root / "benchmarks/results/robustness.json"),
         "run": run_statistics(read_json(root / "metrics/run_statistics.json")),
         "graph": lambda: graph(root),
         "above": above,
