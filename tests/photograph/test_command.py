@@ -89,7 +89,7 @@ def test_a_folder_is_restored_into_a_folder_beside_it(photo):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--task", "denoice"], "--task denoice is unknown; choose one of denoise, sr, inpaint"),
+        (["--task", "denoice"], "--task denoice is unknown; did you mean 'denoise'"),
         (["--task", "inpaint"], "needs to know what is lost"),
         (["--task", "inpaint", "--mask-color", "nocolour"], "is not a colour"),
         (["--task", "inpaint", "--mask-color", "#123456"], "nothing of the picture is marked as lost"),

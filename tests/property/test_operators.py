@@ -15,7 +15,7 @@ def problems(draw, blur=True):
     seed = draw(st.integers(0, 2**31 - 1))
     batch, channels, factor = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(2, 4))
     size = (factor * draw(st.integers(1, 6)), factor * draw(st.integers(1, 6)))
-    keeps = [RandomMask.Settings(keep=draw(st.floats(0.05, 0.95))) for _ in range(batch)]
+    keeps = [RandomMask.Settings(keep=draw(st.floats(0.05, 0.85))) for _ in range(batch)]
     masks = [RandomMask.draw(keep, size, generator(seed, "mask", i))["mask"] for i, keep in enumerate(keeps)]
     kinds = {
         "identity": Identity(),
