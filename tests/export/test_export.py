@@ -10,6 +10,7 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from dualprior.common.errors import UserError
 from dualprior.diffusion import checkpoint
+from dualprior.diffusion.gain_tuning import no_gains, with_gains
 from dualprior.export.write import export
 
 CPU = torch.device("cpu")
@@ -61,6 +62,13 @@ def test_a_model_of_diffusers_denoises_here_as_it_does_there(kind, tmp_path):
         here = model.denoise(given / alpha_bar**0.5, float(model.levels[t]))
         scale = max(1.0, float(theirs.abs().max()))
         torch.testing.assert_close(here / scale, theirs / scale, atol=1e-5, rtol=0)
+    gains = no_gains(model.denoise.network, 2)  # as the experiment tunes a trained denoiser to an image
+    assert len(gains) > 4
+    torch.testing.assert_close(with_gains(model.denoise, gains)(X0, 0.5), model.denoise(X0, 0.5))
+    gains[0][0] += 0.5
+    changed = (with_gains(model.denoise, gains)(X0, 0.5) - model.denoise(X0, 0.5)).abs().amax((1, 2, 3))
+    assert changed[0] > 1e-3
+    assert changed[1] < 1e-6
 
 
 def test_deepinv_gets_a_denoiser_in_its_own_units_and_runs_its_methods(ours, tmp_path):

@@ -19,9 +19,8 @@ from torch import Tensor, nn
 
 from dualprior.diffusion.denoiser import Denoiser
 from dualprior.diffusion.samplers import Denoise, Noise
-from dualprior.diffusion.unet import ResidualBlock
 
-Gains = Sequence[Tensor]  # for every residual block [N, 2 * channels]: what is added to its scales and shifts
+Gains = Sequence[Tensor]  # for every residual block [N, 2 * channels]: what is added to what the noise level tells it
 
 
 class GainTuningStep(NamedTuple):
@@ -33,11 +32,7 @@ class GainTuningStep(NamedTuple):
 def no_gains(network: nn.Module, count: int) -> list[Tensor]:
     """Gains that change nothing, for `count` images."""
     like = next(network.parameters())
-    return [torch.zeros(count, block.condition.out_features, device=like.device) for block in _blocks(network)]
-
-
-def _blocks(network: nn.Module) -> list[ResidualBlock]:
-    return [module for module in network.modules() if isinstance(module, ResidualBlock)]
+    return [torch.zeros(count, layer.out_features, device=like.device) for layer in network.modulations()]
 
 
 @contextmanager
@@ -47,7 +42,7 @@ def modulated(network: nn.Module, gains: Gains) -> Iterator[None]:
     def adder(gain: Tensor):
         return lambda _module, _inputs, output: output + gain.to(output.dtype)
 
-    hooks = [block.condition.register_forward_hook(adder(gain)) for block, gain in zip(_blocks(network), gains, strict=True)]
+    hooks = [layer.register_forward_hook(adder(gain)) for layer, gain in zip(network.modulations(), gains, strict=True)]
     try:
         yield
     finally:

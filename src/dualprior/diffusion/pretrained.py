@@ -25,6 +25,10 @@ class FromDiffusers(nn.Module):
         self.divisor = 2 ** (len(self.unet.config.block_out_channels) - 1)
         self.register_buffer("log_levels", torch.tensor(levels, dtype=torch.float64).log().float())
 
+    def modulations(self) -> list[nn.Linear]:
+        """As UNet's; the layers that hand the time to each block."""
+        return [block.time_emb_proj for block in self.modules() if isinstance(getattr(block, "time_emb_proj", None), nn.Linear)]
+
     def forward(self, x: Tensor, log_sigma: Tensor) -> Tensor:
         above = torch.searchsorted(self.log_levels, log_sigma).clamp(1, len(self.log_levels) - 1)
         low, high = self.log_levels[above - 1], self.log_levels[above]

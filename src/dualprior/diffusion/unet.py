@@ -64,6 +64,10 @@ class UNet(nn.Module):
         nn.init.zeros_(self.head.bias)
         self.to(memory_format=torch.channels_last)
 
+    def modulations(self) -> list[nn.Linear]:
+        """The layers whose outputs, [B, width], tell each residual block the noise level, as scales and shifts."""
+        return [block.condition for block in self.modules() if isinstance(block, ResidualBlock)]
+
     def forward(self, x: Tensor, log_sigma: Tensor) -> Tensor:
         embedding = self.embedding(log_sigma)
         folded = pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last)
