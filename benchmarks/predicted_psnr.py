@@ -2,7 +2,7 @@
 
     PYTHONPATH=src python benchmarks/predicted_psnr.py ../shared/data/sets/set14
 
-Writes benchmarks/results/predicted_psnr.csv: one row an image and noise level, with the level known and estimated.
+Writes benchmarks/results/predicted_psnr.csv, one row an image and noise level, with the level known and estimated, and its summary.
 """
 
 import sys
@@ -42,9 +42,24 @@ def main(folder: Path) -> None:
                 print(rows[-1], flush=True)
     table = pd.DataFrame(rows)
     io.write_table(Path("benchmarks/results/predicted_psnr.csv"), table)
-    error = (table["predicted"] - table["psnr"]).abs()
-    print(error.groupby([table["level"], table["noise"]]).agg(["mean", "max"]).round(3))
-    print(table.pivot_table(index="noise", columns="level", values="psnr").round(2))
+    io.write_table(Path("benchmarks/results/predicted_psnr_summary.csv"), summary(table))
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """A row a noise level: how far the prediction is off, and what is lost where the level is estimated."""
+    table = table.assign(off=(table["predicted"] - table["psnr"]).abs())
+    off = table.pivot_table(index="noise", columns="level", values="off", aggfunc=["mean", "max"])
+    values = table.pivot_table(index="noise", columns="level", values=["psnr", "told"])
+    psnr = values["psnr"]
+    columns = {
+        "PSNR": psnr["known"],
+        "prediction off by": off["mean", "known"],
+        "at worst": off["max", "known"],
+        "level as estimated, mean": values["told", "estimated"],
+        "PSNR lost by that": psnr["known"] - psnr["estimated"],
+        "prediction then off by": off["mean", "estimated"],
+    }
+    return pd.DataFrame(columns).round(2).reset_index()
 
 
 if __name__ == "__main__":
