@@ -96,7 +96,7 @@ def _restore_one(file: Path, target: Path, wish: Wish, model: TrainedModel | Non
         from dualprior.photograph.sheet import sheet
 
         io.write_figure(target.with_name(f"{target.stem}-report.png"), sheet(file.name, y, restored))
-    told = "" if psnr is None else f", predicted PSNR {psnr:.1f} dB"
+    told = "" if psnr is None else f", predicted PSNR {psnr:.1f} dB{' if the noise is that' if wish.noise is None else ''}"
     print(json.dumps(about) if wish.as_json else f"{file} -> {target}: noise {about['noise']:g} of 255{told}, {about['seconds']:.0f} s")
 
 
