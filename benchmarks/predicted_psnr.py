@@ -38,7 +38,7 @@ def main(folder: Path) -> None:
                 true = -10 * float(np.log10(((restored.answer.x.clamp(-1, 1) - x) / 2).square().mean().item()))
                 told = predicted_psnr(restored.answer)
                 what = {"image": file.name, "noise": level, "level": "known" if known else "estimated", "told": restored.about["noise"]}
-                rows.append({**what, "psnr": round(true, 3), "predicted": round(told, 3)})
+                rows.append({**what, "psnr": round(true, 3), "predicted": float("nan") if told is None else round(told, 3)})
                 print(rows[-1], flush=True)
     table = pd.DataFrame(rows)
     io.write_table(Path("benchmarks/results/predicted_psnr.csv"), table)

@@ -215,8 +215,8 @@ def _blended(diffusion: Found, dip: Found, usual: float) -> tuple[float, Found]:
 
 
 def predicted_psnr(found: Found) -> float | None:
-    """In dB of the range [0, 1]; None where no error is predicted."""
-    return None if found.mse is None else float(image_metrics.predicted_psnr(max(found.mse, 1e-6) ** 0.5))
+    """In dB of the range [0, 1]; None where no error is predicted, or one below zero, as by a noise level that is too high."""
+    return None if found.mse is None or found.mse <= 0 else float(image_metrics.predicted_psnr(found.mse**0.5))
 
 
 def _smooth(squared: Tensor) -> Tensor:
