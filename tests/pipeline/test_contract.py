@@ -15,11 +15,11 @@ from workspace import PROJECT
 from dualprior.pipeline.config import load_params, read_yaml
 
 DEFAULT = None
-STUDIES = ["hybrid", "stopping", "theory"]
+STUDIES = ["hybrid", "standard_sets", "stopping", "theory"]
 PIPELINES = [DEFAULT, *STUDIES]
 FREE = {"common", "pipeline/config"}  # changes no result: how parameters are checked, files written, lines logged, threads counted
 NEEDED = {"common/seeding.py"}  # but this does
-BY_HAND = {"studies/hybrid/metrics/cbm3d.csv"}  # made by an optional package, see benchmarks/cbm3d.py
+BY_HAND = {"studies/hybrid/metrics/cbm3d.csv", "models/hybrid/restore.json"}  # see benchmarks/cbm3d.py, benchmarks/restore_settings.py
 
 
 def entries(study: str | None) -> dict[str, dict]:
@@ -46,7 +46,11 @@ def names(items: list) -> list[str]:
 
 
 def outs(entry: dict) -> list[str]:
-    return names(entry.get("outs", []) + entry.get("metrics", []) + entry.get("plots", []))
+    """With the values of a matrix filled in where dvc.yaml lists them."""
+    named = names(entry.get("outs", []) + entry.get("metrics", []) + entry.get("plots", []))
+    key, values = next(iter(entry.get("matrix", {}).items()), ("", ""))
+    listed = values if isinstance(values, list) else [f"${{item.{key}}}"]
+    return list(dict.fromkeys(out.replace(f"${{item.{key}}}", value) for out in named for value in listed))
 
 
 MADE = [out for pipeline, name in ALL for out in outs(entries(pipeline)[name])]

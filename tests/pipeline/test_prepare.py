@@ -195,7 +195,7 @@ def test_other_sources_are_unpacked_and_used(source, tmp_path, folder):
     paths = Paths(tmp_path)
     prepare.run(config(source=source, folder=where), paths)
     manifest = io.read_table(paths.manifest)
-    expected = {"archive": "more/a.png", "npz": "x_000003.png", "digits": "digit_000005.png"}[source]
+    expected = {"archive": "more/a.png", "npz": "array0_000003.png", "digits": "digit_000005.png"}[source]
     if source == "npz":
         row = manifest[manifest["photograph"] == expected].iloc[0]
         assert (io.read_array(paths.split(row["split"]))[row["index"]] == _piece(images[3], row)).all()

@@ -50,7 +50,9 @@ def folder_of(source: str, where: str, root: Path, scratch: Path) -> Path:
         try:
             UNPACK[source](path, where, part)
             part.rename(target)
-        except (OSError, ValueError, KeyError, RuntimeError, shutil.ReadError) as error:
+        except Exception as error:  # unpackers raise whatever a broken file makes them raise
+            if target.is_dir():
+                return target  # another process was quicker
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise UserError(f"data.folder={where} cannot be read as data.source={source} ({reason})") from None
         finally:
@@ -60,15 +62,15 @@ def folder_of(source: str, where: str, root: Path, scratch: Path) -> Path:
 
 def _archive(path: Path, _name: str, target: Path) -> None:
     """zip, tar and their kin; nothing is written outside the target."""
-    shutil.unpack_archive(path, target, **({} if path.suffix.lower() == ".zip" else {"filter": "data"}))
+    shutil.unpack_archive(path, target, **({"format": "zip"} if path.suffix.lower() == ".zip" else {"filter": "data"}))
 
 
 def _npz(path: Path, _name: str, target: Path) -> None:
     """Every array of images: uint8 [N, H, W] or [N, H, W, 3]."""
     with np.load(path, allow_pickle=False) as arrays:
-        for name, array in arrays.items():
+        for number, array in enumerate(arrays.values()):  # not by their names, which may be paths
             if array.dtype == np.uint8 and (array.ndim == 3 or (array.ndim == 4 and array.shape[3] == 3)):
-                _save(array, target, name)
+                _save(array, target, f"array{number}")
     if not any(target.iterdir()):
         raise ValueError("it holds no array of images, uint8 [N, H, W] or [N, H, W, 3]")
 

@@ -56,10 +56,13 @@ class Physics(Operator):
         return self.physics.A_dagger(y)
 
     def prox(self, x0, y, rho):
-        rho = float(torch.as_tensor(rho).max())
+        each = torch.as_tensor(rho, dtype=x0.dtype, device=x0.device).flatten().expand(len(x0)).tolist()
+        return torch.cat([self._prox(x0[i : i + 1], y[i : i + 1], own) for i, own in enumerate(each)])
+
+    def _prox(self, x0, y, rho: float):
         return self.physics.prox_l2(x0, y, gamma=1 / rho) if rho > 0 else x0 + self.A_dagger(y - self.A(x0))
 
     def noise_gain(self, y):
         """Of one draw of noise."""
-        noise = torch.randn(y.shape, generator=torch.Generator().manual_seed(0)).to(y)
-        return self.A_dagger(noise).square().mean((1, 2, 3))
+        noise = torch.randn(y[:1].shape, generator=torch.Generator().manual_seed(0)).to(y)
+        return float(self.A_dagger(noise).square().mean())

@@ -56,9 +56,14 @@ def read_pipeline(folder: Path) -> tuple[dict, dict[str, Tensor]]:
     if (unet.config.in_channels, unet.config.out_channels) != (3, 3):
         raise UserError(f"{folder}: the model maps {unet.config.in_channels} channels to {unet.config.out_channels}; 3 to 3 are needed")
     levels = np.sqrt(1 / scheduler.alphas_cumprod.double().numpy() - 1).tolist()
+    rising = all(0 < a < b < np.inf for a, b in zip(levels, levels[1:], strict=False))
+    kind = PREDICTIONS_OF.get(scheduler.config.prediction_type)
+    if not rising or kind is None or unet.config.time_embedding_type != "positional":
+        raise UserError(
+            f"{folder}: only models of DDPM's kind are read, with finite noise levels, asked by time, predicting {', '.join(PREDICTIONS_OF)}"
+        )
     plain = {name: value for name, value in unet.config.items() if not name.startswith("_")}
     network = FromDiffusers(plain, levels)
     network.unet.load_state_dict(unet.state_dict())
-    kind = PREDICTIONS_OF[scheduler.config.prediction_type]
     about = {"network": {"unet": plain, "levels": levels}, "prediction": kind, "precision": "float32", "schedule": {"levels": levels}}
     return about, network.state_dict()

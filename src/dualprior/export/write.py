@@ -23,9 +23,9 @@ def export(model_folder: Path, library: str, target: Path) -> None:
     if target.exists():
         raise UserError(f"{target} exists; name a new folder with -o")
     model = checkpoint.load(model_folder, torch.device("cpu"))
-    network = io.read_about(model_folder / checkpoint.FILE)["network"]
     if not isinstance(model.denoise.network, unet.UNet):
         raise UserError(f"{model_folder} holds a model that came from diffusers; use it from there")
+    network = io.read_about(model_folder / checkpoint.FILE)["network"]
     LIBRARIES[library](model, network, target)
 
 

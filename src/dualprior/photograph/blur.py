@@ -59,19 +59,10 @@ class Convolution(Operator):
     def prox(self, x0, y, rho):
         return x0 + self._solve(self.A_adjoint(y - self.A(x0)), rho)
 
-    def cheap_start(self, y):
-        return self.prox(self.framed(y), y, DAMPING)
-
     def noise_gain(self, y):
         impulse = torch.zeros_like(y[:1, :1])
         impulse[..., y.shape[-2] // 2, y.shape[-1] // 2] = 1.0
-        return float(self.A_dagger(impulse).square().sum())
-
-    def framed(self, y: Tensor) -> Tensor:
-        """y at the size of the image, mirrored outside."""
-        (height, width), (full_height, full_width) = y.shape[-2:], self.full_size
-        most = self.offset
-        return pad(y, (most, full_width - width - most, most, full_height - height - most), mode="reflect")
+        return float(self.A_dagger(impulse).square().sum()) * y[0, 0].numel() / (self.full_size[0] * self.full_size[1])
 
     def inside(self, x: Tensor) -> Tensor:
         """The part of an image that lies in the frame."""

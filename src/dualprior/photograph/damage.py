@@ -92,7 +92,7 @@ def coloured(measured: Measurement, seed: int) -> Measurement:
     sigma = 3**0.5 * measured.sigma_y
     drawn = ImageNoise(seed, "colour", measured.names)(y)
     drawn = sigma * (drawn - drawn.mean(1, keepdim=True))
-    return measured._replace(y=y + (drawn if measured.op.measured is None else measured.op.measured * drawn), sigma_y=sigma)
+    return measured._replace(y=y + (drawn if measured.op.measured is None else measured.op.measured.to(drawn) * drawn), sigma_y=sigma)
 
 
 def clipped_share(y: Tensor) -> float:
