@@ -47,20 +47,23 @@ class Physics(Operator):
         return settings.size
 
     def A(self, x):
-        return self.physics.A(x)
+        return self._beside(x).A(x)
 
     def A_adjoint(self, y):
-        return self.physics.A_adjoint(y)
+        return self._beside(y).A_adjoint(y)
 
     def A_dagger(self, y):
-        return self.physics.A_dagger(y)
+        return self._beside(y).A_dagger(y)
 
     def prox(self, x0, y, rho):
         each = torch.as_tensor(rho, dtype=x0.dtype, device=x0.device).flatten().expand(len(x0)).tolist()
         return torch.cat([self._prox(x0[i : i + 1], y[i : i + 1], own) for i, own in enumerate(each)])
 
     def _prox(self, x0, y, rho: float):
-        return self.physics.prox_l2(x0, y, gamma=1 / rho) if rho > 0 else x0 + self.A_dagger(y - self.A(x0))
+        return self._beside(x0).prox_l2(x0, y, gamma=1 / rho) if rho > 0 else x0 + self.A_dagger(y - self.A(x0))
+
+    def _beside(self, x):
+        return self.physics.to(x.device)
 
     def noise_gain(self, y):
         """Of one draw of noise."""

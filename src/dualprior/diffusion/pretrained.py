@@ -60,7 +60,7 @@ def read_pipeline(folder: Path) -> tuple[dict, dict[str, Tensor]]:
     kind = PREDICTIONS_OF.get(scheduler.config.prediction_type)
     if not rising or kind is None or unet.config.time_embedding_type != "positional":
         raise UserError(
-            f"{folder}: only models of DDPM's kind are read, with finite noise levels, asked by time, predicting {', '.join(PREDICTIONS_OF)}"
+            f"{folder}: only models of DDPM's kind are read: finite noise levels, asked by time, predicting {', '.join(PREDICTIONS_OF)}"
         )
     plain = {name: value for name, value in unet.config.items() if not name.startswith("_")}
     network = FromDiffusers(plain, levels)

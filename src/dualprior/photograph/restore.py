@@ -89,7 +89,7 @@ def restore(
         seconds = max(effort.diffusion * megapixels, effort.least)
         hides = measured.op.hides
         found["diffusion"] = _sampled(measured, damage, model, choices, seconds, seed) if hides else _denoised(measured, model, seed)
-    if model is None or effort.dip:
+    if model is None or (effort.dip and (damage.task == "denoise" or choices.get("dip_weight"))):  # not one that counts for nothing
         found["DIP"], fit = _fitted(measured, damage, dip, max(effort.dip * megapixels, effort.least), whole)
     if len(found) == 2:
         usual = choices.get("dip_weight", 0.0) if fit.steps[-1] >= dip.steps else 0.0  # learned for fits of full length
@@ -177,7 +177,9 @@ def _fitted(measured: Measurement, damage: Damage, dip: DIP, seconds: float, who
     network = next(iter(dip.networks.values()))
     height, width = measured.y.shape[-2:]
     side = max(height, width) if whole else PIECE // damage.factor // 8 * 8
-    count = len(starts(height, side, OVERLAP)) * len(starts(width, side, OVERLAP))
+    blurred = 0 if damage.kernel is None else len(damage.kernel.values)  # pixels at a piece's edge that its measurement hardly tells
+    overlap = OVERLAP // damage.factor + blurred
+    count = len(starts(height, side, overlap)) * len(starts(width, side, overlap))
     first = damage.measured(measured.y[..., :side, :side], measured.sigma_y, "first", slice(0, side), slice(0, side))  # as large as all
     step = trial_step(first, dip)
     pace = Pace(step, "DIP")
@@ -194,7 +196,7 @@ def _fitted(measured: Measurement, damage: Damage, dip: DIP, seconds: float, who
         fits.append(fit_measurement(piece, own, network, pace, f"DIP, piece {len(fits) + 1} of {count}"))
         return damage.framed(fits[-1].stopped, piece.op)
 
-    x = mixed(measured.y, work, side, OVERLAP // damage.factor, damage.factor)
+    x = mixed(measured.y, work, side, overlap, damage.factor)
     mse = None if fits[0].error is None else sum(float(fit.error.square()) for fit in fits) / count
     return Found(x, mse), fits[0]
 

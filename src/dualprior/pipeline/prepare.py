@@ -90,6 +90,8 @@ def _listed_split(found: list[data.Photograph], file: Path) -> dict[str, list[da
     if not {"photograph", "split"} <= set(table) or not set(table["split"]) <= set(SPLITS):
         raise UserError(f"{file} must have the columns photograph and split, with {', '.join(SPLITS)} in the second")
     said = dict(zip(table["photograph"], table["split"], strict=True))
+    for name in sorted(set(said) - {photograph.name for photograph in found}):
+        log.warning("%s names %s, which is not among the usable photographs", file, name)
     dealt = {split: [photograph for photograph in found if said.get(photograph.name) == split] for split in SPLITS}
     empty = [split for split, part in dealt.items() if not part]
     if empty:
