@@ -1,10 +1,13 @@
 """The preconditioning table and what the denoiser adds to a network."""
 
+from typing import ClassVar
+
 import pytest
 import tiny
 import torch
 from torch import nn
 
+from dualprior.common.errors import UserError
 from dualprior.diffusion.denoiser import PREDICTIONS, Denoiser
 
 SIGMAS = torch.tensor([0.01, 0.3, 1.0, 20.0], dtype=torch.float64)
@@ -12,6 +15,8 @@ SIGMAS = torch.tensor([0.01, 0.3, 1.0, 20.0], dtype=torch.float64)
 
 class Stub(nn.Module):
     """A network of a given answer that remembers what it was asked."""
+
+    declared: ClassVar[dict] = {}
 
     def __init__(self, answer, divisor=1):
         super().__init__()
@@ -86,3 +91,24 @@ def test_autocast_touches_the_network_only():
     x, network = tiny.images(1), Stub(lambda x: torch.zeros_like(x, dtype=torch.bfloat16))
     out = Denoiser(network, "eps", autocast=torch.bfloat16)(x, 0.01)
     torch.testing.assert_close(out, x, rtol=0, atol=0)
+
+
+def test_a_condition_is_padded_with_the_image_and_decides_the_answer():
+    denoise, x = tiny.denoiser(condition_channels=1), tiny.images(2, 16)[..., :13, :9]
+    image = x[:, :1].abs()
+    out = denoise(x, 0.5, {"image": image})
+    assert out.shape == x.shape
+    assert (denoise(x, 0.5, {"image": 1 - image}) - out).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    "cond", [None, {"image": torch.zeros(1, 1, 16, 16)}, {"image": torch.zeros(2, 1, 8, 8)}, {"label": torch.zeros(2)}]
+)
+def test_a_condition_that_is_missing_or_misshapen_is_one_line_of_error(cond):
+    with pytest.raises(UserError, match=r"condition must be image \[2, 1, 16, 16\]; given is"):
+        tiny.denoiser(condition_channels=1)(tiny.images(2, 16), 0.5, cond)
+
+
+def test_a_condition_that_the_network_has_no_use_for_is_refused():
+    with pytest.raises(UserError, match="condition must be none; given is image"):
+        tiny.denoiser()(tiny.images(1), 0.5, {"image": tiny.images(1)})

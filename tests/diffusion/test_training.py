@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from torch import nn
 
 from dualprior.common.errors import UserError
 from dualprior.diffusion.denoiser import Denoiser
@@ -117,7 +118,7 @@ def test_loss_of_the_exact_target_is_zero():
     x0, eps, sigma = tiny.images(2), torch.randn(2, 3, tiny.SIDE, tiny.SIDE), torch.tensor([0.3, 2.0])
     denoiser = Denoiser(tiny.unet(), "v")
     target = denoiser.target(x0, x0 + sigma.view(-1, 1, 1, 1) * eps, sigma)
-    denoiser.raw = lambda scaled, level: target
+    denoiser.raw = lambda scaled, level, cond: target
     assert denoising_loss(denoiser, x0, sigma, eps) == 0
 
 
@@ -176,3 +177,22 @@ def test_too_high_a_learning_rate_ends_in_that_refusal():
     steps = train(fresh(), patches(), LEVELS, **SETTINGS | {"lr": 1e30, "warmup_steps": 0})
     with pytest.raises(UserError, match="lower ddpm.training.lr"):
         _ = [check_finite(float(step.loss), step.step, step.lr) for step in steps]
+
+
+def test_a_condition_is_turned_with_its_patch():
+    class Seen(nn.Module):
+        declared, divisor, pairs = {"image": 3}, 1, []
+
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(()))
+
+        def forward(self, x, log_sigma, image):
+            self.pairs.append((x.detach() * (1 + log_sigma.exp() ** 2).sqrt().view(-1, 1, 1, 1), image))
+            return self.weight * x
+
+    state = TrainState.fresh(Denoiser(Seen(), "x0"), 1e-3)
+    list(train(state, patches(), np.array([1e-4]), images=255 - patches(), **SETTINGS))
+    assert len(Seen.pairs) == SETTINGS["steps"]
+    for x, image in Seen.pairs:
+        torch.testing.assert_close(image, -x, atol=2e-3, rtol=0)

@@ -3,10 +3,13 @@
 x = x0 + sigma*eps with images in [-1, 1]. Everything else in the project sees the diffusion model only through here.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from dualprior.common.errors import UserError
 
 
 class Precondition(NamedTuple):
@@ -36,9 +39,10 @@ PREDICTIONS = {"eps": _eps, "x0": _x0, "v": _v}
 
 
 class Denoiser(nn.Module):
-    """denoise(x, sigma) -> x0_hat.
+    """denoise(x, sigma, cond) -> x0_hat.
 
-    x: [B, C, H, W], any H and W (padded by reflection to what the network divides); sigma: [] or [B], > 0.
+    x: [B, C, H, W], any H and W (padded by reflection to what the network divides); sigma: [] or [B], > 0. cond: what the
+    network declares, {name: channels}, as {name: [B, channels, H, W]} in [-1, 1]; UserError where it is missing or misshapen.
     autocast: the dtype of the network's matrix products (None: float32); the preconditioning stays in float32.
     """
 
@@ -51,23 +55,33 @@ class Denoiser(nn.Module):
     def precondition(self, sigma: Tensor) -> Precondition:
         return PREDICTIONS[self.prediction](sigma)
 
-    def forward(self, x: Tensor, sigma: Tensor | float) -> Tensor:
+    def forward(self, x: Tensor, sigma: Tensor | float, cond: Mapping[str, Tensor] | None = None) -> Tensor:
         sigma = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).expand(x.shape[0])
         c_skip, c_out, c_in = (c.view(-1, 1, 1, 1) for c in self.precondition(sigma))
-        return c_skip * x + c_out * self.raw(c_in * x, sigma)
+        return c_skip * x + c_out * self.raw(c_in * x, sigma, cond)
 
-    def raw(self, scaled: Tensor, sigma: Tensor) -> Tensor:
-        """F(c_in x, log sigma): [B, C, H, W]."""
+    def raw(self, scaled: Tensor, sigma: Tensor, cond: Mapping[str, Tensor] | None = None) -> Tensor:
+        """F(c_in x, log sigma, cond): [B, C, H, W]."""
+        needed = {name: [len(scaled), channels, *scaled.shape[-2:]] for name, channels in self.network.declared.items()}
+        given = {name: list(values.shape) for name, values in (cond or {}).items()}
+        if given != needed:
+            raise UserError(f"the model's condition must be {_told(needed)}; given is {_told(given)}")
         height, width = scaled.shape[-2:]
         unit = self.network.divisor
         pad = (0, -width % unit, 0, -height % unit)
-        padded = nn.functional.pad(scaled, pad, mode="reflect") if any(pad) else scaled
+        inputs = {"x": scaled, **(cond or {})}
+        if any(pad):
+            inputs = {name: nn.functional.pad(values, pad, mode="reflect") for name, values in inputs.items()}
         enabled = self.autocast is not None
         with torch.autocast(scaled.device.type, dtype=self.autocast or torch.bfloat16, enabled=enabled):
-            out = self.network(padded, sigma.log())
+            out = self.network(log_sigma=sigma.log(), **inputs)
         return out[..., :height, :width].to(scaled.dtype)
 
     def target(self, x0: Tensor, x: Tensor, sigma: Tensor) -> Tensor:
         """What F should be: (x0 - c_skip x) / c_out, unit variance for unit-variance data."""
         c_skip, c_out, _ = (c.view(-1, 1, 1, 1) for c in self.precondition(sigma))
         return (x0 - c_skip * x) / c_out
+
+
+def _told(shapes: Mapping[str, list[int]]) -> str:
+    return ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "none"

@@ -1,6 +1,7 @@
 """Models of diffusers behind the project's denoiser: a UNet2DModel is a network that is asked by time instead of noise level."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ class FromDiffusers(nn.Module):
 
     unet: configuration of a UNet2DModel; levels: [T] rising noise levels, sigma_t of every time t. Between them t is interpolated.
     """
+
+    declared: ClassVar[dict[str, int]] = {}  # conditions
 
     def __init__(self, unet: dict, levels: list[float]):
         from diffusers import UNet2DModel

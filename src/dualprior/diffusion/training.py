@@ -6,7 +6,7 @@ continues exactly as the uninterrupted one.
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,14 +19,14 @@ from dualprior.common.seeding import generator
 from dualprior.diffusion.denoiser import Denoiser
 
 
-def denoising_loss(denoiser: Denoiser, x0: Tensor, sigma: Tensor, eps: Tensor) -> Tensor:
+def denoising_loss(denoiser: Denoiser, x0: Tensor, sigma: Tensor, eps: Tensor, cond: Mapping[str, Tensor] | None = None) -> Tensor:
     """Mean squared error of the network's own target (Ho et al. 2020, Eq. 14, for eps prediction): [].
 
-    x0, eps: [B, C, H, W]; sigma: [B], > 0.
+    x0, eps: [B, C, H, W]; sigma: [B], > 0; cond: as the denoiser's.
     """
     x = x0 + sigma.view(-1, 1, 1, 1) * eps
     c_in = denoiser.precondition(sigma).c_in.view(-1, 1, 1, 1)
-    return (denoiser.raw(c_in * x, sigma) - denoiser.target(x0, x, sigma)).square().mean()
+    return (denoiser.raw(c_in * x, sigma, cond) - denoiser.target(x0, x, sigma)).square().mean()
 
 
 def lr_factor(step: int, steps: int, warmup: int, decay: str) -> float:
@@ -102,26 +102,30 @@ def train(
     grad_clip: float,
     ema: float,
     seed: int,
+    images: Tensor | None = None,
 ) -> Iterator[TrainStep]:
     """Train from state.step to `steps`, yielding after every step.
 
-    patches: [N, C, p, p] uint8 (kept small in memory; mapped to [-1, 1] here); levels: [T] noise levels of the
-    schedule, drawn uniformly.
+    patches: [N, C, p, p], uint8 (kept small in memory; mapped to [-1, 1] here) or what is to be drawn itself; levels: [T] noise
+    levels of the schedule, drawn uniformly. images: [N, k, p, p] uint8, the condition "image" of each patch, turned with it.
     """
     device = next(state.denoiser.parameters()).device
     sigmas = torch.as_tensor(levels, dtype=torch.float32)
     weights, averages = list(state.denoiser.parameters()), list(state.averaged.parameters())
+    parts = [patches] if images is None else [patches, images]
+    channels = [part.shape[1] for part in parts]
     state.denoiser.train()
     while state.step < steps:
         rng = generator(seed, "train", state.step)
         index = torch.randint(0, len(patches), (batch_size,), generator=rng)
-        x0 = augment(patches[index].float() / 127.5 - 1, rng)
+        x0, *image = augment(torch.cat([_in_units(part[index]) for part in parts], dim=1), rng).split(channels, dim=1)
+        cond = {"image": image[0].to(device)} if image else None
         sigma = sigmas[torch.randint(0, len(sigmas), (batch_size,), generator=rng)]
         eps = torch.randn(x0.shape, generator=rng)
         factor = lr_factor(state.step, steps, warmup_steps, lr_decay)
         for group in state.optimizer.param_groups:
             group["lr"] = lr * factor
-        loss = denoising_loss(state.denoiser, x0.to(device), sigma.to(device), eps.to(device))
+        loss = denoising_loss(state.denoiser, x0.to(device), sigma.to(device), eps.to(device), cond)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, grad_clip)
@@ -130,6 +134,10 @@ def train(
             torch._foreach_lerp_(averages, weights, 1 - ema_decay(state.step, ema))
         state.step += 1
         yield TrainStep(state.step, loss.detach(), lr * factor)
+
+
+def _in_units(x: Tensor) -> Tensor:
+    return x.float() / 127.5 - 1 if x.dtype == torch.uint8 else x
 
 
 def check_finite(loss: float, step: int, lr: float) -> float:

@@ -40,21 +40,25 @@ class ResidualBlock(nn.Module):
 
 
 class UNet(nn.Module):
-    """network(x, log_sigma) -> [B, C, H, W]; H and W multiples of `divisor`.
+    """network(x, log_sigma, image) -> [B, C, H, W]; H and W multiples of `divisor`.
 
     channels * multipliers[i] features at level i (half the size each level), `blocks` residual blocks a level on each
-    side, skips added. Fully convolutional, so it runs at sizes it was not trained at.
+    side, skips added. Fully convolutional, so it runs at sizes it was not trained at. image: a condition of
+    `condition_channels` channels, put beside x at the input (Saharia et al. 2021, Sec. 2.1); none where they are 0.
     """
 
-    def __init__(self, channels: int, multipliers: tuple[int, ...], blocks: int, patch: int, image_channels: int = 3):
+    def __init__(
+        self, channels: int, multipliers: tuple[int, ...], blocks: int, patch: int, image_channels: int = 3, condition_channels: int = 0
+    ):
         super().__init__()
+        self.declared = {"image": condition_channels} if condition_channels else {}
         sizes = [channels * m for m in multipliers]
         width = 2 * channels
         folded = image_channels * patch**2
         self.patch = patch
         self.divisor = patch * 2 ** (len(sizes) - 1)
         self.embedding = NoiseEmbedding(width)
-        self.stem = nn.Conv2d(folded, sizes[0], 3, padding=1)
+        self.stem = nn.Conv2d(folded + condition_channels * patch**2, sizes[0], 3, padding=1)
         self.down = nn.ModuleList(_blocks(size, width, blocks) for size in sizes)
         self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in zip(sizes, sizes[1:], strict=False))
         self.grow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in zip(sizes, sizes[1:], strict=False))
@@ -68,8 +72,9 @@ class UNet(nn.Module):
         """The layers whose outputs, [B, width], tell each residual block the noise level, as scales and shifts."""
         return [block.condition for block in self.modules() if isinstance(block, ResidualBlock)]
 
-    def forward(self, x: Tensor, log_sigma: Tensor) -> Tensor:
+    def forward(self, x: Tensor, log_sigma: Tensor, image: Tensor | None = None) -> Tensor:
         embedding = self.embedding(log_sigma)
+        x = x if image is None else torch.cat([x, image], dim=1)
         folded = pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last)
         h = self.stem(folded)
         skips = []
