@@ -12,6 +12,7 @@ from dualprior.common.params import DIP
 from dualprior.common.paths import Paths
 from dualprior.diffusion import checkpoint
 from dualprior.photograph.restore import EFFORTS, restore
+from dualprior.restoration.registry import HYBRID
 from studies.standard_sets.params import Protocols
 from studies.standard_sets.protocols import PROTOCOLS, sets_folder
 
@@ -40,6 +41,7 @@ def run(config: Config, paths: Paths, key: str) -> None:
             result = restore(trial.y.to(where), trial.damage, model, dip, usual, EFFORTS["normal"], False, settings.seed)
             seconds = time.perf_counter() - begin
             psnr = {name: trial.psnr(found.x) for name, found in result.found.items()}
+            psnr[HYBRID] = trial.psnr(result.answer.x)  # the diffusion model's where the DIP would count for nothing
             rows.append({"image": trial.image, **psnr, **trial.beside, "seconds": seconds})
             saved.save({"rows": rows})
         io.write_table(paths.metrics(f"{key}.csv"), pd.DataFrame(rows).round(3))
