@@ -15,7 +15,7 @@ from workspace import PROJECT
 from dualprior.pipeline.config import load_params, read_yaml
 
 DEFAULT = None
-STUDIES = ["hybrid", "standard_sets", "stopping", "theory"]
+STUDIES = ["hybrid", "standard_sets", "stopping", "super_resolution", "theory"]
 PIPELINES = [DEFAULT, *STUDIES]
 FREE = {"common", "pipeline/config"}  # changes no result: how parameters are checked, files written, lines logged, threads counted
 NEEDED = {"common/seeding.py"}  # but this does
@@ -174,7 +174,7 @@ def test_data_and_models_of_the_default_run_are_cached_and_nothing_else(study, n
 def test_commands_are_constant_and_name_their_stage(study, name):
     entry = entries(study)[name]
     option = f"--study {study} " if study else ""
-    key = f" ${{item.{next(iter(entry['matrix']))}}}" if "matrix" in entry else ""
+    key = " " + "-".join(f"${{item.{axis}}}" for axis in entry["matrix"]) if "matrix" in entry else ""
     assert entry["cmd"] == f"python src/cli.py run {option}{name}{key}"
 
 

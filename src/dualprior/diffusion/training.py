@@ -6,7 +6,7 @@ continues exactly as the uninterrupted one.
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -103,11 +103,13 @@ def train(
     ema: float,
     seed: int,
     images: Tensor | None = None,
+    loss_of: Callable[..., Tensor] = denoising_loss,
 ) -> Iterator[TrainStep]:
     """Train from state.step to `steps`, yielding after every step.
 
     patches: [N, C, p, p], uint8 (kept small in memory; mapped to [-1, 1] here) or what is to be drawn itself; levels: [T] noise
-    levels of the schedule, drawn uniformly. images: [N, k, p, p] uint8, the condition "image" of each patch, turned with it.
+    levels of the schedule, drawn uniformly. images: [N, k, p, p], likewise: the condition "image" of each patch, turned with it.
+    loss_of: a loss of `denoising_loss`'s arguments in its place.
     """
     device = next(state.denoiser.parameters()).device
     sigmas = torch.as_tensor(levels, dtype=torch.float32)
@@ -125,7 +127,7 @@ def train(
         factor = lr_factor(state.step, steps, warmup_steps, lr_decay)
         for group in state.optimizer.param_groups:
             group["lr"] = lr * factor
-        loss = denoising_loss(state.denoiser, x0.to(device), sigma.to(device), eps.to(device), cond)
+        loss = loss_of(state.denoiser, x0.to(device), sigma.to(device), eps.to(device), cond)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, grad_clip)

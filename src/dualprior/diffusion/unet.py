@@ -45,12 +45,21 @@ class UNet(nn.Module):
     channels * multipliers[i] features at level i (half the size each level), `blocks` residual blocks a level on each
     side, skips added. Fully convolutional, so it runs at sizes it was not trained at. image: a condition of
     `condition_channels` channels, put beside x at the input (Saharia et al. 2021, Sec. 2.1); none where they are 0.
+    blind: not told the noise level.
     """
 
     def __init__(
-        self, channels: int, multipliers: tuple[int, ...], blocks: int, patch: int, image_channels: int = 3, condition_channels: int = 0
+        self,
+        channels: int,
+        multipliers: tuple[int, ...],
+        blocks: int,
+        patch: int,
+        image_channels: int = 3,
+        condition_channels: int = 0,
+        blind: bool = False,
     ):
         super().__init__()
+        self.blind = blind
         self.declared = {"image": condition_channels} if condition_channels else {}
         sizes = [channels * m for m in multipliers]
         width = 2 * channels
@@ -73,7 +82,7 @@ class UNet(nn.Module):
         return [block.condition for block in self.modules() if isinstance(block, ResidualBlock)]
 
     def forward(self, x: Tensor, log_sigma: Tensor, image: Tensor | None = None) -> Tensor:
-        embedding = self.embedding(log_sigma)
+        embedding = self.embedding(torch.zeros_like(log_sigma) if self.blind else log_sigma)
         x = x if image is None else torch.cat([x, image], dim=1)
         folded = pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last)
         h = self.stem(folded)
