@@ -32,7 +32,7 @@ PIECE = 512  # side of what one DIP fits, pixels
 LEAST_STEPS = 60  # of a DIP
 PROBE = 0.01  # width of the probe of SURE, in units of the noise
 NOTICED, CUT = 0.001, 1.5  # share of clipped values that is noticed; how near to black and white, in units of the noise
-SMOOTH = 8.0  # standard deviation of the error map's window, pixels
+SMOOTH, KNOWN = 8.0, 0.1  # of the error map: standard deviation of its window, pixels; share of values that must count
 ROUNDS = 4  # of the noise level's refinement
 FEWEST, CALLS, CHAINS = 8, 20, 4  # calls of reverse diffusion, at least and at most; chains at most
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Found(NamedTuple):
 
     x: Tensor  # [1, C, H, W] in [-1, 1]
     mse: float | None = None  # predicted, of denoising only
-    error_map: Tensor | None = None  # [1, 1, H, W], the predicted squared error around every pixel; elsewhere, how chains differ
+    error_map: Tensor | None = None  # [1, 1, H, W], the predicted squared error around every pixel, or NaN; elsewhere, how chains differ
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,8 @@ def _denoised(measured: Measurement, model: TrainedModel, seed: int) -> Found:
     x, residual, divergence, counted = _call(measured, model, seed)
     squared = residual + 2 * divergence - measured.sigma_y**2
     mse = float((counted * squared).sum() / counted.sum())
-    return Found(x, mse, _smooth((counted * squared).mean(1, keepdim=True)) / _smooth(counted.mean(1, keepdim=True)).clamp(min=0.01))
+    share = _smooth(counted.mean(1, keepdim=True))
+    return Found(x, mse, (_smooth((counted * squared).mean(1, keepdim=True)) / share).where(share > KNOWN, torch.nan))
 
 
 def _sampled(measured: Measurement, damage: Damage, model: TrainedModel, choices: Mapping, seconds: float, seed: int) -> Found:

@@ -23,7 +23,7 @@ def sheet(name: str, y: Tensor, restored: Restored) -> Figure:
         psnr = predicted_psnr(restored.found[kind]) if kind in restored.found else None
         _show(axes[kind], shown(x), kind if psnr is None else f"{kind}: predicted PSNR {psnr:.1f} dB")
     if error_map is not None:
-        told = "predicted error" if restored.answer.mse is not None else "how the chains differ"
+        told = "predicted error (white: not known)" if restored.answer.mse is not None else "how the chains differ"
         drawn = axes["error"].imshow(_thinned(error_map[0, 0].sqrt().cpu().numpy() * 127.5), cmap="magma", vmin=0)
         _plain(axes["error"], f"{told}, of 255")
         figure.colorbar(drawn, ax=axes["error"], shrink=0.8)
