@@ -1,0 +1,90 @@
+"""guesses@problem: the measurement of every patch, and the first guesses of it: the cheap start, and DIPs after a few steps.
+
+A DIP sees one measurement and no clean patch. Seconds are of all training patches; they count as training.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dualprior.common import device, io
+from dualprior.common.params import DIP
+from dualprior.common.progress import track
+from dualprior.data.pixels import to_unit
+from dualprior.degradation.data_consistency import project_on_exact_data
+from dualprior.degradation.measurement import Measurement, measure, observe
+from dualprior.degradation.task import Task
+from dualprior.dip.fit import fit_images
+from dualprior.pipeline.fit_dip import recipe
+
+if TYPE_CHECKING:
+    from dualprior.common.paths import Paths
+    from dualprior.pipeline.config import Config
+
+PARAMS = ("tasks", "problems", "ablated", "dip", "lengths")
+SPLITS = ("train", "val", "test")
+BATCH = 128  # patches fitted side by side
+
+
+def run(config: Config, paths: Paths, key: str) -> None:
+    """key: the problem. Resumes after the last batch that was finished."""
+    dip: DIP = config.dip
+    task: Task = config.tasks[key]
+    where, folder = device.pick(), paths.inside("guesses").data / key
+    networks = list(dip.networks) if key == config.ablated else list(dip.networks)[:1]
+    settings = {"dip": dip.model_dump(mode="json"), "task": task.plain, "lengths": config.lengths, "networks": networks}
+    seconds = {}
+    for split in SPLITS:
+        clean = to_unit(io.read_array(paths.split(split)))
+        names = [f"{split}-{k}" for k in range(len(clean))]
+        tensors = measure(clean, task, 0, key, names)
+        io.write_tensors(folder / f"{split}_y.safetensors", tensors)
+        measured = observe(tensors, task, names, where)
+        io.write_array(folder / f"{split}_cheap.npy", kept_as(measured.op.cheap_start(measured.y)))
+        for network in networks:
+            with io.CheckpointFolder(paths.scratch / "guesses" / io.fingerprint(settings | {"network": network}, measured.y)) as saved:
+                state = saved.load() or {"images": [], "seconds": 0.0}
+                for first in range(len(state["images"]) * BATCH, len(names), BATCH):
+                    begin = time.perf_counter()
+                    fitted = fit_batch(part(measured, first), dip, network, config.lengths, f"{key}, {split} from {first}")
+                    state["seconds"] += time.perf_counter() - begin
+                    state["images"].append(torch.from_numpy(fitted))
+                    saved.save(state)
+                for place, length in enumerate(config.lengths):
+                    images = np.concatenate([batch[place].numpy() for batch in state["images"]])
+                    io.write_array(folder / f"{split}_{network}{length}.npy", images)
+                saved.clear()
+            if split == "train":
+                seconds[network] = {str(length): state["seconds"] * length / max(config.lengths) for length in config.lengths}
+    io.write_json(folder / "seconds.json", seconds)
+
+
+def part(measured: Measurement, first: int) -> Measurement:
+    chosen = slice(first, first + BATCH)
+    return measured._replace(op=measured.op[chosen], y=measured.y[chosen], names=measured.names[chosen])
+
+
+def fit_batch(measured: Measurement, dip: DIP, network: str, lengths: tuple[int, ...], what: str) -> np.ndarray:
+    """The average output after each of the lengths: float16 [lengths, n, C, H, W]."""
+    op, y = measured.op.fit_target(measured.y)
+    own = recipe(dip, dip.networks[network], measured)
+    steps = fit_images(own, op, y, measured.names, measured.size, max(lengths), device=y.device)
+    kept = []
+    for done in track(steps, what, max(lengths)):
+        if done.step in lengths:
+            kept.append(kept_as(project_on_exact_data(measured.op, done.average.float(), measured.y, measured.sigma_y)))
+    return np.stack(kept)
+
+
+def read_guess(paths: Paths, problem: str, split: str, guess: str) -> Tensor:
+    """[N, C, H, W] in [-1, 1]. guess: "cheap", or a network and a length, "skip100"."""
+    return torch.from_numpy(io.read_array(paths.inside("guesses").data / problem / f"{split}_{guess}.npy")).float()
+
+
+def kept_as(x: Tensor) -> np.ndarray:
+    return x.half().cpu().numpy()  # noise beyond black and white is kept

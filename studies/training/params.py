@@ -1,0 +1,89 @@
+"""The parameters of the study of DIP priors in training: studies/training/params.yaml."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from dualprior.common.params import DDPM, DIP, Count, Number, Positive, Section, Seed, Share, Whole
+
+
+class Patches(Section):
+    """Folders of photographs, and what is cut from them."""
+
+    train: str
+    validation: Count
+    test: Annotated[tuple[str, ...], Field(min_length=1)]
+    leave_out: tuple[str, ...]
+    size: Annotated[Whole, Field(ge=16, multiple_of=8)]
+    count: Count
+    scales: Annotated[tuple[Annotated[Number, Field(gt=0, le=1)], ...], Field(min_length=1)]
+    each: Count
+
+
+class Variant(Section):
+    """One way to give a conditional diffusion model a first guess."""
+
+    mean: Literal["cheap", "dip"]  # the guess: the operator's cheap start, or a DIP's output; always the condition
+    network: str  # of the DIP
+    length: Count  # steps of the DIP
+    residual: bool  # what is diffused is the image less the guess
+    sigma_max: Positive | None  # trained up to this level, and started from the guess noised to it
+    initialised: bool  # weights first fitted as a DIP
+    times: Count  # of the training steps
+
+
+class Variants(Section):
+    usual: Variant
+    compared: dict[str, dict]
+    axes: dict[str, dict[str, tuple]]
+
+    @model_validator(mode="after")
+    def _all_are_variants(self):
+        _ = self.every
+        return self
+
+    @property
+    def every(self) -> dict[str, Variant]:
+        """Those compared, and those of the axes as "condition length=25"."""
+        usual = self.usual.model_dump()
+        found = {name: Variant(**usual | own) for name, own in self.compared.items()}
+        for name, axes in self.axes.items():
+            of = found[name].model_dump()
+            found |= {f"{name} {axis}={value}": Variant(**of | {axis: value}) for axis, values in axes.items() for value in values}
+        return found
+
+
+class Initialise(Section):
+    images: Count
+    steps: Count
+    lr: Positive
+
+
+class Refits(Section):
+    at: tuple[Count, ...]  # calls after which the DIP goes on from the guess
+    steps: Count
+    share: Share  # of the DIP in what is handed back
+
+
+class Params(Section):
+    patches: Patches
+    problems: Annotated[tuple[str, ...], Field(min_length=1)]
+    ablated: str
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
+    dip: DIP
+    lengths: Annotated[tuple[Count, ...], Field(min_length=1)]
+    ddpm: DDPM
+    variants: Variants
+    initialise: Initialise
+    calls: Count
+    more_calls: tuple[Count, ...]
+    refits: Refits
+
+    @model_validator(mode="after")
+    def _what_is_named_is_there(self):
+        for name, variant in self.variants.every.items():
+            if variant.length not in self.lengths:
+                raise ValueError(f"variant {name}: length={variant.length} is not in lengths")
+            if variant.network not in self.dip.networks:
+                raise ValueError(f"variant {name}: network={variant.network} is not in dip.networks")
+        return self

@@ -1,0 +1,34 @@
+"""patches: training, validation and test patches, each split of photographs of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dualprior.common import io
+from dualprior.common.seeding import derive_seed, numpy_generator
+from dualprior.data import crops as data
+from studies.hybrid.photographs import listed
+from studies.training.params import Patches
+
+if TYPE_CHECKING:
+    from dualprior.common.paths import Paths
+    from dualprior.pipeline.config import Config
+
+PARAMS = ("patches",)
+
+
+def run(config: Config, paths: Paths) -> None:
+    wanted: Patches = config.patches
+    files = sorted(listed(paths.root, wanted.train), key=lambda file: derive_seed(0, "photographs", file.name))
+    sources = [data.Photograph(file.name, (file,), 0) for file in files[wanted.validation :]]
+    rng = numpy_generator(0, "training", "patches")
+    tested = [file for folder in wanted.test for file in listed(paths.root, folder) if file.name not in wanted.leave_out]
+    cut = {
+        "train": data.training_patches(sources, wanted.scales, wanted.size, wanted.count, rng),
+        "val": [crop for file in files[: wanted.validation] for crop in data.crops_of(file.name, file, 1.0, wanted.size, 2)],
+        "test": [crop for file in tested for crop in data.crops_of(file.name, file, 1.0, wanted.size, wanted.each)],
+    }
+    for split, patches in cut.items():
+        io.write_array(paths.split(split), np.stack([patch.pixels for patch in patches]))

@@ -1,0 +1,118 @@
+"""The study of DIP priors in training on tiny data, and its arithmetic against known answers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+import torch
+from PIL import Image
+
+from dualprior.common import io
+from dualprior.common.paths import Paths
+from dualprior.pipeline.config import Config, check_params, read_yaml
+from studies.training import conditional, evaluate, guesses, patches, sample, train
+from studies.training.params import Params
+
+LEVELS = np.geomspace(0.01, 10, 50)
+
+
+def params() -> Params:
+    data = read_yaml(tiny.PROJECT / "studies/training/params.yaml")
+    data["patches"] |= {
+        "train": "train",
+        "test": ["test"],
+        "leave_out": [],
+        "validation": 1,
+        "size": 16,
+        "count": 6,
+        "scales": [1.0],
+        "each": 3,
+    }
+    data |= {"problems": ["sr4"], "seeds": [0, 1], "lengths": [2, 4], "calls": 2, "more_calls": [3]}
+    net = {"kind": "skip", "channels": [4, 4], "skip_channels": 2, "input_channels": 4}
+    data["dip"] |= {"networks": {"skip": net}, "steps": 4, "snapshots": 2, "least_step": 2, "precision": "float32"}
+    data["ddpm"]["network"]["channels"] = 8
+    data["ddpm"]["training"] |= {"steps": 2, "batch_size": 2, "log_every": 1, "precision": "float32"}
+    data["variants"]["usual"]["length"] = 4
+    data["variants"]["axes"] = {"condition": {"length": [2]}}
+    data["initialise"] |= {"images": 4, "steps": 2}
+    data["refits"] = {"at": [1], "steps": 2, "share": 0.5}
+    return check_params(data, "params.yaml", Params)
+
+
+def run(stage, paths, *key):
+    stage.run(Config([params(), tiny.params()], stage.PARAMS), paths, *key)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Paths:
+    root = tmp_path_factory.mktemp("training")
+    for folder, count in {"train": 2, "test": 2}.items():
+        (root / folder).mkdir()
+        for k in range(count):
+            pixels = np.random.default_rng([k, len(folder)]).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / folder / f"{folder}{k}.png")
+    paths = Paths(root, "training")
+    run(patches, paths)
+    run(guesses, paths, "sr4")
+    clean = io.read_array(paths.split("test"))
+    paths.split("test").unlink()  # who trains and restores has not seen them
+    run(train, paths, "sr4")
+    run(sample, paths, "sr4")
+    io.write_array(paths.split("test"), clean)
+    run(evaluate, paths)
+    return paths
+
+
+def test_every_variant_is_trained_restored_and_judged(finished):
+    table = io.read_table(finished.metrics("results.csv"))
+    assert set(table["variant"]) == {*params().variants.every, "refitted", "mixed"}
+    assert np.isfinite(table[["psnr", "ssim", "frechet"]]).all().all()
+    curves = io.read_table(finished.metrics("curves.csv"))
+    assert curves[curves["variant"] == "longer"]["step"].max() == 4
+    assert (curves[curves["variant"] == "condition"]["fits"] > 0).all()
+    assert (curves[curves["variant"] == "residual_cheap"]["fits"] == 0).all()
+
+
+def test_a_dip_after_more_steps_is_nearer_to_its_measurement(finished):
+    y = io.read_tensors(finished.inside("guesses").data / "sr4" / "val_y.safetensors")["y"]
+    means = [torch.nn.functional.avg_pool2d(guesses.read_guess(finished, "sr4", "val", f"skip{n}"), 4) for n in (2, 4)]
+    assert all((mean - y).abs().max() < 2e-3 for mean in means)  # exact data are met
+
+
+def test_a_residual_frame_maps_there_and_back_and_has_unit_variance():
+    guess = tiny.images(4)
+    clean = guess + 0.07 * torch.randn(guess.shape, generator=torch.Generator().manual_seed(0))
+    variant = params().variants.every["residual"]
+    frame = conditional.Frame.of(variant, clean, guess)
+    torch.testing.assert_close(frame.back(frame.to(clean, guess), guess), clean)
+    assert float(frame.to(clean, guess).square().mean()) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["plain", "residual", "truncated"])
+def test_a_perfect_denoiser_restores_whatever_the_variant(name):
+    variant, clean = params().variants.every[name], tiny.images(2)
+    guess = (clean + 0.2).clamp(-1, 1)
+    frame = conditional.Frame.of(variant, clean, guess)
+    seen = []
+
+    def denoise(u, sigma, cond):
+        seen.append((float(sigma), u))
+        return frame.to(clean, cond["image"])
+
+    z = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(conditional.restore(denoise, variant, frame, LEVELS, guess, 3, z), clean, atol=1e-5, rtol=0)
+    top = max(level for level in LEVELS if name != "truncated" or level <= variant.sigma_max)
+    assert seen[0][0] == pytest.approx(top, rel=1e-5)
+    expected = {"plain": top * z, "residual": top * z, "truncated": guess + top * z}[name]
+    torch.testing.assert_close(seen[0][1], expected)
+
+
+def test_seconds_to_the_plain_quality_count_the_fits_and_who_never_gets_there():
+    columns = ["variant", "seed", "step", "seconds", "psnr", "fits"]
+    rows = [("plain", 0, s, 10.0 * s, 20.0 + s, 0.0) for s in (1, 2, 3, 4)]
+    rows += [("quick", 0, s, 5.0 + 10.0 * s, 22.0 + s, 5.0) for s in (1, 2, 3, 4)]
+    rows += [("slow", 0, s, 10.0 * s, 20.0, 0.0) for s in (1, 2, 3, 4)]
+    curve = pd.DataFrame(rows, columns=columns)
+    assert evaluate.seconds_to_plain(curve, "quick")["value"] == pytest.approx(25 / 40)
+    assert evaluate.seconds_to_plain(curve, "slow")["n"] == 0
