@@ -51,7 +51,9 @@ def run(config: Config, paths: Paths, key: str) -> None:
                 state = saved.load() or {"images": [], "seconds": 0.0}
                 for first in range(len(state["images"]) * BATCH, len(names), BATCH):
                     begin = time.perf_counter()
-                    fitted = fit_batch(part(measured, first), dip, network, config.lengths, f"{key}, {split} from {first}")
+                    fitted = fit_batch(
+                        part(measured, slice(first, first + BATCH)), dip, network, config.lengths, f"{key}, {split} from {first}"
+                    )
                     state["seconds"] += time.perf_counter() - begin
                     state["images"].append(torch.from_numpy(fitted))
                     saved.save(state)
@@ -64,9 +66,8 @@ def run(config: Config, paths: Paths, key: str) -> None:
     io.write_json(folder / "seconds.json", seconds)
 
 
-def part(measured: Measurement, first: int) -> Measurement:
-    chosen = slice(first, first + BATCH)
-    return measured._replace(op=measured.op[chosen], y=measured.y[chosen], names=measured.names[chosen])
+def part(measured: Measurement, place: slice) -> Measurement:
+    return measured._replace(op=measured.op[place], y=measured.y[place], names=measured.names[place])
 
 
 def fit_batch(measured: Measurement, dip: DIP, network: str, lengths: tuple[int, ...], what: str) -> np.ndarray:

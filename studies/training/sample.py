@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,11 +18,12 @@ from dualprior.degradation.measurement import Measurement, observe
 from dualprior.degradation.operators import Identity
 from dualprior.degradation.task import Task
 from dualprior.diffusion import checkpoint
+from dualprior.diffusion.checkpoint import TrainedModel
 from dualprior.dip.fit import build, fit_images
 from dualprior.pipeline.fit_dip import recipe
-from studies.training.conditional import Frame, restore
+from studies.training.conditional import Frame, Handed, restore
 from studies.training.guesses import BATCH, part, read_guess
-from studies.training.params import Refits, Variants
+from studies.training.params import Refits, Variant, Variants
 from studies.training.train import chosen, guess_of, read_curve
 
 if TYPE_CHECKING:
@@ -49,26 +51,35 @@ def run(config: Config, paths: Paths, key: str) -> None:
         frame = Frame(variant.residual, float(scales[name]))
         for seed in config.seeds:
             model = checkpoint.load(paths.inside(f"{key}/{name}/{seed}").models, where)
-            z = ImageNoise(seed, "training-test", names)(guess)
-
-            def made(calls: int, handed: Callable[[int], Callable] | None = None) -> Tensor:
-                found = []
-                for first in track(range(0, len(guess), BATCH), f"{key}, {name}, {calls} calls"):  # noqa: B023
-                    place = slice(first, first + BATCH)
-                    on_the_way = handed(first) if handed else None
-                    found.append(restore(model.denoise, variant, frame, model.levels, guess[place], calls, z[place], on_the_way))  # noqa: B023
-                return torch.cat(found)
-
-            restored = {str(calls): made(calls) for calls in (config.calls, *config.more_calls)}
-            io.write_arrays(folder / f"{name}-{seed}.npz", {calls: to_uint8(x) for calls, x in restored.items()})
+            made = partial(in_batches, model, variant, frame, guess, ImageNoise(seed, "training-test", names)(guess))
+            found = {name: {str(calls): made(calls) for calls in (config.calls, *config.more_calls)}}
             if variant == variants.usual:
-                ways = {REFITTED: lambda first: refitted(part(measured, first), config.dip, max(config.lengths) // 2, refits),
-                        MIXED: lambda first: mixed(guess[first : first + BATCH], refits)}  # fmt: skip # noqa: B023
-                for way, handed in ways.items():
-                    io.write_arrays(folder / f"{way}-{seed}.npz", {str(config.calls): to_uint8(made(config.calls, handed))})
+                again = partial(refitted, dip=config.dip, steps=variant.length, refits=refits)
+                found[REFITTED] = {str(config.calls): made(config.calls, lambda place: again(part(measured, place)))}  # noqa: B023
+                found[MIXED] = {str(config.calls): made(config.calls, lambda place: mixed(guess[place], refits))}  # noqa: B023
+            for way, restored in found.items():
+                io.write_arrays(folder / f"{way}-{seed}.npz", {calls: to_uint8(x) for calls, x in restored.items()})
 
 
-def refitted(measured: Measurement, dip: DIP, steps: int, refits: Refits) -> Callable[[Tensor, int], Tensor]:
+def in_batches(
+    model: TrainedModel,
+    variant: Variant,
+    frame: Frame,
+    guess: Tensor,
+    z: Tensor,
+    calls: int,
+    handed: Callable[[slice], Handed] | None = None,
+) -> Tensor:
+    """handed: what changes the guess of the clean image on the way, for the patches at a place."""
+    places = [slice(first, first + BATCH) for first in range(0, len(guess), BATCH)]
+    found = []
+    for place in track(places, f"{calls} calls"):
+        on_the_way = None if handed is None else handed(place)
+        found.append(restore(model.denoise, variant, frame, model.levels, guess[place], calls, z[place], on_the_way))
+    return torch.cat(found)
+
+
+def refitted(measured: Measurement, dip: DIP, steps: int, refits: Refits) -> Handed:
     """A DIP fitted to the measurement, which after some calls goes on from the guess of the clean image and is mixed into it."""
     own = recipe(dip, next(iter(dip.networks.values())), measured)
     network = build(own.kind, own.seed, measured.names, **own.network)
@@ -87,5 +98,5 @@ def refitted(measured: Measurement, dip: DIP, steps: int, refits: Refits) -> Cal
     return handed
 
 
-def mixed(guess: Tensor, refits: Refits) -> Callable[[Tensor, int], Tensor]:
+def mixed(guess: Tensor, refits: Refits) -> Handed:
     return lambda x, done: (1 - refits.share) * x + refits.share * guess if done in refits.at else x

@@ -6,9 +6,9 @@ Resumes after the last training that was finished.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -35,40 +35,22 @@ PARAMS = ("ddpm", "variants", "initialise", "calls", "seeds", "ablated")
 
 def run(config: Config, paths: Paths, key: str) -> None:
     """key: the problem. Writes the curve of every training, and its model."""
-    ddpm: DDPM = config.ddpm
-    variants: Variants = config.variants
-    where = device.pick()
+    trainer = Trainer(config.ddpm, config.initialise, config.calls, device.pick())
     clean = {split: to_unit(io.read_array(paths.split(split))) for split in ("train", "val")}
-    network = ddpm.network.model_dump() | {"condition_channels": 3}
-    about = {"network": network, "precision": ddpm.training.precision, "schedule": ddpm.schedule.model_dump()}
-    settings = {"ddpm": ddpm.model_dump(), "initialise": config.initialise.model_dump(), "calls": config.calls, "problem": key}
     tables = []
-    for name, variant in chosen(variants, key == config.ablated).items():
+    for name, variant in chosen(config.variants, key == config.ablated).items():
         guess = {split: read_guess(paths, key, split, guess_of(variant)) for split in clean}
-        frame = Frame.of(variant, clean["train"], guess["train"])
         for seed in config.seeds:
-            own = settings | {"variant": variant.model_dump(), "seed": seed}
-            with io.CheckpointFolder(paths.scratch / "train" / io.fingerprint(own, clean["train"], guess["train"])) as saved:
+            mark = io.fingerprint({**trainer.plain, "variant": variant.model_dump(), "seed": seed}, clean["train"], guess["train"])
+            with io.CheckpointFolder(paths.scratch / "train" / mark) as saved:
                 state = saved.load()
                 if state is None:
-                    denoiser, rows = trained(
-                        about,
-                        ddpm,
-                        config.initialise,
-                        variant,
-                        frame,
-                        clean,
-                        guess,
-                        config.calls,
-                        seed,
-                        where,
-                        f"{key}, {name}, seed {seed}",
-                    )
+                    denoiser, rows = trainer(variant, clean, guess, seed, f"{key}, {name}, seed {seed}")
                     state = {"rows": rows, "weights": checkpoint.weights(denoiser)}
                     saved.save(state)
-                folder = paths.inside(f"{key}/{name}/{seed}").models
-                checkpoint.save(folder, checkpoint.build(network, ddpm.prediction, about["precision"], where), state["weights"], **about)
-                tables.append(pd.DataFrame(state["rows"]).assign(variant=name, seed=seed, scale=frame.scale))
+            folder = paths.inside(f"{key}/{name}/{seed}").models
+            checkpoint.save(folder, trainer.fresh(), state["weights"], **trainer.about)
+            tables.append(pd.DataFrame(state["rows"]).assign(variant=name, seed=seed))
     io.write_table(paths.inside("curves").data / f"{key}.csv", pd.concat(tables, ignore_index=True))
 
 
@@ -80,34 +62,54 @@ def guess_of(variant: Variant) -> str:
     return "cheap" if variant.mean == "cheap" else f"{variant.network}{variant.length}"
 
 
-def trained(
-    about: dict, ddpm: DDPM, initialise: Initialise, variant: Variant, frame: Frame, clean: dict[str, Tensor], guess: dict[str, Tensor],
-    calls: int, seed: int, where: torch.device, what: str,
-) -> tuple[Denoiser, list[dict]]:  # fmt: skip
-    """The averaged model, and rows of step, seconds (of training alone, the initial fit included) and PSNR on validation patches."""
-    torch.manual_seed(seed)
-    denoiser = checkpoint.build(about["network"], ddpm.prediction, about["precision"], where)
-    levels = schedule.noise_levels(**about["schedule"])
-    begin = time.perf_counter()
-    if variant.initialised:
-        fitted_as_dip(denoiser, clean["train"][: initialise.images].to(where), initialise, seed)
-    state = TrainState.fresh(denoiser, ddpm.training.lr)
-    arguments = ddpm.training.model_dump(exclude={"precision", "log_every", "checkpoint_every", "keep"})
-    arguments["steps"] *= variant.times
-    target = frame.to(clean["train"], guess["train"])
-    steps = train(state, target, trained_levels(variant, levels), seed=seed, images=guess["train"], **arguments)
-    x, mu = clean["val"].to(where), guess["val"].to(where)
-    z = ImageNoise(0, "training", range(len(x)))(x)
-    rows, seconds = [], time.perf_counter() - begin
-    begin = time.perf_counter()
-    for done in track(steps, what, arguments["steps"]):
-        check_finite(float(done.loss), done.step, ddpm.training.lr)
-        if done.step % ddpm.training.log_every == 0 or done.step == arguments["steps"]:
-            seconds += time.perf_counter() - begin
-            restored = restore(state.averaged.eval(), variant, frame, levels, mu, calls, z)
-            rows.append({"step": done.step, "seconds": seconds, "psnr": mean_psnr(restored, x)})
-            begin = time.perf_counter()
-    return state.averaged, rows
+@dataclass(frozen=True)
+class Trainer:
+    ddpm: DDPM
+    initialise: Initialise
+    calls: int  # of the restorations that are judged on the way
+    where: torch.device
+
+    @property
+    def plain(self) -> dict:
+        return {"ddpm": self.ddpm.model_dump(), "initialise": self.initialise.model_dump(), "calls": self.calls}
+
+    @property
+    def about(self) -> dict:
+        network = self.ddpm.network.model_dump() | {"condition_channels": 3}
+        return {"network": network, "precision": self.ddpm.training.precision, "schedule": self.ddpm.schedule.model_dump()}
+
+    def fresh(self) -> Denoiser:
+        return checkpoint.build(self.about["network"], self.ddpm.prediction, self.ddpm.training.precision, self.where)
+
+    def __call__(
+        self, variant: Variant, clean: dict[str, Tensor], guess: dict[str, Tensor], seed: int, what: str
+    ) -> tuple[Denoiser, list[dict]]:
+        """The averaged model, and rows of step, seconds (of training alone, the initial fit included), PSNR on validation patches, scale.
+
+        clean, guess: training and validation patches, [N, C, H, W] in [-1, 1].
+        """
+        torch.manual_seed(seed)
+        denoiser, levels = self.fresh(), schedule.noise_levels(**self.about["schedule"])
+        training = self.ddpm.training
+        arguments = training.model_dump(exclude={"precision", "log_every", "checkpoint_every", "keep"})
+        arguments["steps"] *= variant.times
+        frame = Frame.of(variant, clean["train"], guess["train"])
+        x, mu = clean["val"].to(self.where), guess["val"].to(self.where)
+        z = ImageNoise(0, "training", range(len(x)))(x)
+        rows, seconds, begin = [], 0.0, time.perf_counter()
+        if variant.initialised:
+            fitted_as_dip(denoiser, clean["train"][: self.initialise.images].to(self.where), self.initialise, seed)
+        state = TrainState.fresh(denoiser, training.lr)
+        target = frame.to(clean["train"], guess["train"])
+        steps = train(state, target, trained_levels(variant, levels), seed=seed, images=guess["train"], **arguments)
+        for done in track(steps, what, arguments["steps"]):
+            check_finite(float(done.loss), done.step, training.lr)
+            if done.step % training.log_every == 0 or done.step == arguments["steps"]:
+                seconds += time.perf_counter() - begin
+                restored = restore(state.averaged.eval(), variant, frame, levels, mu, self.calls, z)
+                rows.append({"step": done.step, "seconds": seconds, "psnr": mean_psnr(restored, x), "scale": frame.scale})
+                begin = time.perf_counter()
+        return state.averaged, rows
 
 
 def fitted_as_dip(denoiser: Denoiser, images: Tensor, settings: Initialise, seed: int) -> None:
@@ -130,7 +132,3 @@ def fitted_as_dip(denoiser: Denoiser, images: Tensor, settings: Initialise, seed
 
 def read_curve(paths: Paths, problem: str) -> pd.DataFrame:
     return io.read_table(paths.inside("curves").data / f"{problem}.csv")
-
-
-def standard_noise(count: int, like: Tensor, seed: int) -> Tensor:
-    return ImageNoise(seed, "training-test", np.arange(count).tolist())(like)
