@@ -197,7 +197,11 @@ def test_a_stage_that_computes_draws_nothing(name):
 
 
 def test_every_picture_and_table_that_a_page_shows_is_there():
-    for page in ["README.md", "report/report.md", "studies/hybrid/README.md", "studies/stopping/README.md"]:
+    for page in [
+        "README.md",
+        "report/report.md",
+        *(f"studies/{name}/README.md" for name in STUDIES if (PROJECT / f"studies/{name}/README.md").exists()),
+    ]:
         text = (PROJECT / page).read_text()
         for name in re.findall(r"\]\(([^)#]+)\)", text):
             if not name.startswith("http"):

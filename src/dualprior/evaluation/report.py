@@ -17,9 +17,7 @@ from dualprior.common.errors import UserError
 from dualprior.common.io import read_json, read_table, read_text
 from dualprior.evaluation.tables import markdown
 
-TEMPLATES = {"README.md": "report/README.md.jinja", "report/report.md": "report/report.md.jinja"} | {
-    f"studies/{name}/README.md": f"studies/{name}/README.md.jinja" for name in ("hybrid", "standard_sets", "stopping")
-}
+TEMPLATES = {"README.md": "report/README.md.jinja", "report/report.md": "report/report.md.jinja"}  # beside those of the studies
 
 
 class FalseSentence(Exception):
@@ -28,7 +26,9 @@ class FalseSentence(Exception):
 
 def render(root: Path) -> dict[Path, str]:
     """{file: its text}. Raises UserError for a missing metric and for a sentence that a number contradicts."""
-    return {root / page: _page(root, template) for page, template in TEMPLATES.items()}
+    own = [file.relative_to(root).as_posix() for file in sorted((root / "studies").glob("*/README.md.jinja"))]
+    templates = TEMPLATES | {template.removesuffix(".jinja"): template for template in own}
+    return {root / page: _page(root, template) for page, template in templates.items()}
 
 
 def _page(root: Path, template: str) -> str:
