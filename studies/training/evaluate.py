@@ -13,10 +13,11 @@ from dualprior.common.params import Evaluate
 from dualprior.data.pixels import pixels_01
 from dualprior.evaluation.comparisons import Finding, finding, single
 from dualprior.evaluation.generation_metrics import FeatureReader, distances, make_extractor
-from dualprior.evaluation.image_grid import SERIES, describe, new_figure
+from dualprior.evaluation.image_grid import SERIES, Panel, describe, grid, new_figure
 from dualprior.evaluation.image_metrics import METRICS, interval, measured
-from studies.training.params import Variants
+from studies.training.params import Variants, Variations
 from studies.training.train import chosen, read_curve
+from studies.training.variations import NOISE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
-PARAMS = ("evaluate", "problems", "ablated", "seeds", "variants", "calls", "more_calls")
+PARAMS = ("evaluate", "problems", "ablated", "seeds", "variants", "calls", "more_calls", "variations")
 PLAIN, LONGER = "plain", "longer"
 CONTROLS = {"condition": PLAIN, "residual": "residual_cheap", "truncated": "truncated_cheap", "initialised": PLAIN, "refitted": "mixed"}
 
@@ -63,6 +64,11 @@ def run(config: Config, paths: Paths) -> None:
     table.insert(0, "problem", table.pop("problem"))
     io.write_table(paths.metrics("results.csv"), table)
     io.write_table(paths.metrics("curves.csv"), pd.concat(curves, ignore_index=True).round({"seconds": 1, "psnr": 3}))
+    drawn = judged_variations(paths, config.variations, config.seeds, clean, reader)
+    found |= front(drawn, config.variations)
+    io.write_table(paths.metrics("variations.csv"), averaged(drawn))
+    io.write_figure(paths.plot("variations"), variations_figure(averaged(drawn), reader.extractor.distance_name))
+    io.write_figure(paths.plot("strip"), strip(paths, config.variations, config.seeds[0], clean))
     io.write_json(paths.metrics("findings.json"), found)
     io.write_figure(paths.plot("curves"), training_curves(pd.concat(curves), variants))
 
@@ -124,3 +130,69 @@ def training_curves(curves: pd.DataFrame, variants: Variants) -> Figure:
         describe(ax, "seconds of training, DIP fits included", "PSNR on validation patches, dB", problem)
     axes[0][0].legend(fontsize=8, frameon=False)
     return figure
+
+
+# --- samples around a guess ------------------------------------------------------------------------------------
+
+
+def judged_variations(paths: Paths, wanted: Variations, seeds: tuple[int, ...], clean: np.ndarray, reader: FeatureReader) -> pd.DataFrame:
+    """A row a start, level, number of calls and seed. psnr: of samples; spread: standard deviation over the draws of a patch, of 255."""
+    clean = clean[: wanted.images]
+    real, rows = reader(clean), []
+    for seed in seeds:
+        for name, pixels in io.read_arrays(paths.inside("variations").data / f"{seed}.npz").items():
+            start, level, calls = name.split()
+            draws = pixels.reshape(-1, wanted.draws, *pixels.shape[1:])
+            first = np.ascontiguousarray(draws[:, 0])  # as many samples as real patches
+            psnr = measured("psnr", pixels_01(clean), pixels_01(first)).mean()
+            spread = draws.astype(float).std(1, ddof=1).mean()
+            named = {"start": start, "level": float(level), "calls": int(calls), "seed": seed}
+            rows.append({**named, "psnr": psnr, "spread": spread, **distances(reader(first), real)})
+    return pd.DataFrame(rows)
+
+
+def averaged(drawn: pd.DataFrame) -> pd.DataFrame:
+    means = drawn.groupby(["start", "level", "calls"], sort=False).mean().drop(columns="seed").reset_index()
+    return means.round({"psnr": 2, "spread": 1, "frechet": 2, "kernel": 4, "precision": 2, "recall": 2})
+
+
+def front(drawn: pd.DataFrame, wanted: Variations) -> dict[str, dict[str, Finding]]:
+    """Fréchet distance, spread and recall by those of samples from pure noise after `noise_calls` calls: mean, range of seeds."""
+    by = drawn.set_index(["start", "level", "calls", "seed"])
+    reference = drawn[(drawn["start"] == NOISE) & (drawn["calls"] == wanted.noise_calls)].set_index("seed")
+    found: dict[str, dict[str, Finding]] = {}
+    for (start, level, calls), mine in by.groupby(level=[0, 1, 2], sort=False):
+        own = mine.droplevel([0, 1, 2])
+        for metric in ("frechet", "spread", "recall"):
+            ratios = own[metric] / reference[metric].clip(lower=1e-6)
+            put(
+                found,
+                f"variations_{metric}_ratio",
+                f"{start}_{level:g}_{calls}",
+                single(ratios.mean(), len(ratios), "ratio", ratios.min(), ratios.max()),
+            )
+    return found
+
+
+def variations_figure(table: pd.DataFrame, distance: str) -> Figure:
+    """Realism against fidelity and against diversity: a line a start and number of calls through its levels."""
+    figure, axes = new_figure(1, 2, 5.2, 3.8)
+    for ax, metric, label in zip(
+        axes[0], ("psnr", "spread"), ("PSNR of a sample, dB", "standard deviation over samples, of 255"), strict=True
+    ):
+        for ((start, calls), mine), colour in zip(table.groupby(["start", "calls"], sort=False), [*SERIES, "#999999"], strict=False):
+            ax.plot(mine[metric], mine["frechet"], color=colour, marker="o", linewidth=1.3, label=f"{start}, {calls} calls")
+        describe(ax, label, distance)
+    axes[0][0].legend(fontsize=8, frameon=False)
+    return figure
+
+
+def strip(paths: Paths, wanted: Variations, seed: int, clean: np.ndarray, count: int = 8) -> Figure:
+    """Samples of the first patches, a row a start, at the middle level and the fewest calls."""
+    made = io.read_arrays(paths.inside("variations").data / f"{seed}.npz")
+    level = wanted.levels[len(wanted.levels) // 2]
+    blocks = {"clean": [Panel(x) for x in clean[:count]]}
+    for start in wanted.starts:
+        pixels = made[f"{start} {level:g} {wanted.calls[0]}"].reshape(-1, wanted.draws, *clean.shape[1:])[:count]
+        blocks |= {f"from {start}, draw {k + 1}": [Panel(x) for x in pixels[:, k]] for k in range(2)}
+    return grid(blocks, count, side=0.9)

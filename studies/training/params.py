@@ -65,6 +65,16 @@ class Refits(Section):
     share: Share  # of the DIP in what is handed back
 
 
+class Variations(Section):
+    problem: str
+    images: Annotated[Whole, Field(ge=4)]  # the first so many test patches
+    starts: Annotated[tuple[str, ...], Field(min_length=1)]  # guesses: "cheap", or a network and a length
+    levels: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    calls: Annotated[tuple[Count, ...], Field(min_length=1)]
+    noise_calls: Count  # of the reference, from pure noise
+    draws: Annotated[Whole, Field(ge=2)]
+
+
 class Params(Section):
     patches: Patches
     problems: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -78,6 +88,7 @@ class Params(Section):
     calls: Count
     more_calls: tuple[Count, ...]
     refits: Refits
+    variations: Variations
 
     @model_validator(mode="after")
     def _what_is_named_is_there(self):

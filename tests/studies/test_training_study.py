@@ -9,8 +9,9 @@ from PIL import Image
 
 from dualprior.common import io
 from dualprior.common.paths import Paths
+from dualprior.diffusion import checkpoint
 from dualprior.pipeline.config import Config, check_params, read_yaml
-from studies.training import conditional, evaluate, guesses, patches, sample, train
+from studies.training import conditional, evaluate, guesses, patches, sample, train, variations
 from studies.training.params import Params
 
 LEVELS = np.geomspace(0.01, 10, 50)
@@ -36,6 +37,7 @@ def params() -> Params:
     data["variants"]["usual"]["length"] = 4
     data["variants"]["axes"] = {"condition": {"length": [2]}}
     data["initialise"] |= {"images": 4, "steps": 2}
+    data["variations"] |= {"images": 6, "starts": ["skip4", "cheap"], "levels": [0.3, 0.6], "calls": [2, 3], "noise_calls": 4, "draws": 2}
     data["refits"] = {"at": [1], "steps": 2, "share": 0.5}
     return check_params(data, "params.yaml", Params)
 
@@ -59,6 +61,12 @@ def finished(tmp_path_factory) -> Paths:
     paths.split("test").unlink()  # who trains and restores has not seen them
     run(train, paths, "sr4")
     run(sample, paths, "sr4")
+    torch.manual_seed(0)
+    network = {"channels": 8, "multipliers": [1], "blocks": 1, "patch": 2}
+    denoiser = checkpoint.build(network, "v", "float32", torch.device("cpu"))
+    about = {"network": network, "precision": "float32", "schedule": {"kind": "lognormal", "timesteps": 100}}
+    checkpoint.save(Paths(root, "hybrid").models, denoiser, checkpoint.weights(denoiser), **about)
+    run(variations, paths)
     io.write_array(paths.split("test"), clean)
     run(evaluate, paths)
     return paths
@@ -68,6 +76,9 @@ def test_every_variant_is_trained_restored_and_judged(finished):
     table = io.read_table(finished.metrics("results.csv"))
     assert set(table["variant"]) == {*params().variants.every, "refitted", "mixed"}
     assert np.isfinite(table[["psnr", "ssim", "frechet"]]).all().all()
+    drawn = io.read_table(finished.metrics("variations.csv"))
+    assert len(drawn) == 2 * 2 * 2 + 3
+    assert (drawn["spread"] > 0).all()
     curves = io.read_table(finished.metrics("curves.csv"))
     assert curves[curves["variant"] == "longer"]["step"].max() == 4
     assert (curves[curves["variant"] == "condition"]["fits"] > 0).all()

@@ -1,0 +1,62 @@
+"""variations: samples around a first guess of a degraded patch, by an unconditional diffusion model (SDEdit, Meng et al. 2022).
+
+A sample starts at a guess noised to a level, or at pure noise; nothing but the start knows the measurement.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dualprior.common import device, io
+from dualprior.common.paths import Paths
+from dualprior.common.progress import track
+from dualprior.common.seeding import ImageNoise
+from dualprior.data.pixels import to_uint8
+from dualprior.diffusion import checkpoint
+from dualprior.diffusion.checkpoint import TrainedModel
+from dualprior.diffusion.samplers import last, reverse
+from dualprior.diffusion.schedule import few_step_grid
+from studies.training.guesses import BATCH, read_guess
+from studies.training.params import Variations
+
+if TYPE_CHECKING:
+    from dualprior.pipeline.config import Config
+
+PARAMS = ("variations", "seeds")
+NOISE = "noise"
+
+
+@torch.no_grad()
+def run(config: Config, paths: Paths) -> None:
+    """Writes one file a seed, uint8 [draws * n, H, W, C], the draws of a patch together, by "start level calls"."""
+    wanted: Variations = config.variations
+    where = device.pick()
+    model = checkpoint.load(Paths(paths.root, "hybrid").models, where)
+    guesses = {name: read_guess(paths, wanted.problem, "test", name)[: wanted.images].to(where) for name in wanted.starts}
+    for seed in config.seeds:
+        made = {}
+        for name, guess in guesses.items():
+            for level, calls in ((level, calls) for level in wanted.levels for calls in wanted.calls):
+                made[f"{name} {level:g} {calls}"] = drawn(model, guess, level, calls, wanted.draws, seed)
+        top = float(model.levels[-1])
+        for calls in (*wanted.calls, wanted.noise_calls):
+            made[f"{NOISE} {top:g} {calls}"] = drawn(model, torch.zeros_like(guess), top, calls, wanted.draws, seed)
+        io.write_arrays(paths.inside("variations").data / f"{seed}.npz", {name: to_uint8(x) for name, x in made.items()})
+
+
+def drawn(model: TrainedModel, guess: Tensor, level: float, calls: int, draws: int, seed: int) -> Tensor:
+    """DDPM's chain from the guess noised to `level`, `draws` times for each: [draws * N, C, H, W]."""
+    every = guess.repeat_interleave(draws, 0)
+    names = np.arange(len(every)).tolist()
+    found = []
+    for first in track(range(0, len(every), BATCH), f"from {level:g}, {calls} calls"):
+        part = every[first : first + BATCH]
+        noise = ImageNoise(seed, "variations", names[first : first + BATCH])
+        clip = lambda x0, sigma: x0.clamp(-1, 1)  # noqa: E731
+        steps = reverse(model.denoise, part + level * noise(part), few_step_grid(level, calls), noise=noise, data_consistency=clip)
+        found.append(last(steps).x)
+    return torch.cat(found)
