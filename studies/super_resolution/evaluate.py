@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from sklearn.svm import SVC
 
 from dualprior.common import io
 from dualprior.common.params import Evaluate
@@ -17,6 +16,7 @@ from dualprior.evaluation.comparisons import Finding, finding
 from dualprior.evaluation.generation_metrics import FeatureReader, distances, make_extractor
 from dualprior.evaluation.image_grid import SERIES, Panel, describe, grid, new_figure
 from dualprior.evaluation.image_metrics import METRICS, Interval, interval, measured
+from studies.super_resolution import classifier
 from studies.super_resolution.pairs import read_condition
 from studies.super_resolution.params import Pairs, Sample
 
@@ -31,7 +31,8 @@ SETS = ("photographs", "digits")
 DIFFUSION = {"eps": "diffusion, predicts eps", "x0": "diffusion, predicts x0", "blind": "diffusion, not told the level"}
 REGRESSION = {"l2": "regression, squared error", "l1": "regression, absolute error"}
 BICUBIC, CLEAN = "bicubic", "clean"
-LABELS = DIFFUSION | REGRESSION | {BICUBIC: "bicubic", CLEAN: "the clean images"}
+LABELS = {BICUBIC: "bicubic"} | REGRESSION | DIFFUSION | {CLEAN: "the clean images"}
+DISTANCES = ("frechet", "kernel", "precision", "recall", "spread")
 
 
 def run(config: Config, paths: Paths) -> None:
@@ -43,22 +44,18 @@ def run(config: Config, paths: Paths) -> None:
     tables, found, shown = [], {}, {}
     for kind in SETS:
         judge = Judge(paths.inside(kind), pairs.factor, reader)
-        made = {(BICUBIC, "1", 0): to_uint8(read_condition(paths.inside(kind), "test", pairs.factor)), (CLEAN, "0", 0): judge.clean}
-        draws = {}
+        judge(to_uint8(read_condition(paths.inside(kind), "test", pairs.factor)), BICUBIC, 1, config.seeds[0])
+        judge(judge.clean, CLEAN, 0, config.seeds[0])
         for model, seed in product(DIFFUSION | REGRESSION, config.seeds):
-            arrays = io.read_arrays(paths.inside(f"{kind}-{model}").folder(f"{seed}.npz"))
-            if "draws" in arrays:
-                draws[model, seed] = arrays.pop("draws")
-            made |= {(model, calls, seed): pixels for calls, pixels in arrays.items()}
-        rows = pd.concat([judge(pixels, *name) for name, pixels in made.items()], ignore_index=True)
-        spread = {name: pixels.reshape(-1, sample.draws, *pixels.shape[1:]).std(1, ddof=1).mean() for name, pixels in draws.items()}
-        most = sample.calls[-1]
-        for question, values in statements(rows, str(most)).items():
-            for model, each in values.items():
-                found.setdefault(question, {})[f"{kind}_{model}"] = answer(each, question, bounds)
-        tables.append(summary(rows, spread, sample.calls[1], judge.means).assign(set=kind))
-        shown[kind] = {name: made[name] for name in [(BICUBIC, "1", 0), *((m, "1", config.seeds[0]) for m in REGRESSION),
-                                                     *((m, str(most), config.seeds[0]) for m in DIFFUSION), (CLEAN, "0", 0)]}  # fmt: skip
+            for calls, pixels in io.read_arrays(paths.inside(f"{kind}-{model}").folder(f"{seed}.npz")).items():
+                if calls == "draws":
+                    judge.spread(pixels, sample.draws, model, sample.calls[1], seed)
+                else:
+                    judge(pixels, model, int(calls), seed)
+        for question, answers in statements(judge, sample, bounds).items():
+            found.setdefault(question, {}).update({f"{kind}_{model}": value for model, value in answers.items()})
+        tables.append(judge.summary().assign(set=kind))
+        shown[kind] = {model: judge.shown[model] for model in LABELS}
     table = pd.concat(tables, ignore_index=True)
     table.insert(0, "set", table.pop("set"))
     io.write_table(paths.metrics("results.csv"), table)
@@ -68,85 +65,90 @@ def run(config: Config, paths: Paths) -> None:
 
 
 class Judge:
-    """Compares the restorations of one set with its clean images."""
+    """Compares what was made of one set with its clean images. images: a row an image; sets: a row a model, number of calls and seed."""
 
     def __init__(self, paths: Paths, factor: int, reader: FeatureReader):
-        self.clean = io.read_array(paths.split("test"))
+        self.clean, self.groups = io.read_array(paths.split("test")), io.read_array(paths.folder("groups.npy"))
         self.low = io.read_array(paths.folder("test_low.npy")).astype(float)
         self.factor, self.reader = factor, reader
-        self.means: dict[tuple, dict] = {}  # of a whole set of images
+        self._images, self._sets, self.shown = [], [], {}
         labels = paths.folder("labels.npz")
         self.classifier = None
         if labels.exists():
             named = io.read_arrays(labels)
-            self.labels = named["test"]
-            self.classifier = SVC(C=10).fit(_flat(io.read_array(paths.split("train"))), named["train"])
+            self.labels, self.classifier = named["test"], classifier.trained(io.read_array(paths.split("train")), named["train"])
 
-    def __call__(self, pixels: np.ndarray, model: str, calls: str, seed: int) -> pd.DataFrame:
-        """One row an image; distances of the whole set go to `means`. pixels: uint8, of the first images or of all."""
-        count = len(pixels)
+    def __call__(self, pixels: np.ndarray, model: str, calls: int, seed: int) -> None:
+        """pixels: uint8, of all images or of the first ones."""
+        count, named = len(pixels), {"model": model, "calls": calls, "seed": seed}
         clean = self.clean[:count]
         small = pixels.reshape(count, -1, self.factor, pixels.shape[2] // self.factor, self.factor, pixels.shape[3]).mean((2, 4))
         rows = {metric: measured(metric, pixels_01(clean), pixels_01(pixels)) for metric in METRICS}
         rows["consistency"] = np.square(small - self.low[:count]).mean((1, 2, 3))
         if self.classifier is not None:
-            rows["accuracy"] = (self.classifier.predict(_flat(pixels)) == self.labels[:count]).astype(float)
-        if count == len(self.clean) and model != CLEAN:
-            self.means[model, calls, seed] = distances(self.features(pixels), self.features(clean))
-        named = {"model": model, "calls": calls, "seed": seed, "image": range(count)}
-        return pd.DataFrame({**named, **rows, "frechet": self.means.get((model, calls, seed), {}).get("frechet")})
+            rows["accuracy"] = (classifier.told(self.classifier, pixels) == self.labels[:count]).astype(float)
+        self._images.append(pd.DataFrame({**named, "image": range(count), "group": self.groups[:count], **rows}))
+        if count == len(self.clean):
+            if model != CLEAN:
+                self._sets.append(named | distances(self._features(pixels), self._features(clean)))
+            if seed == self._images[0]["seed"][0]:
+                self.shown[model] = pixels
 
-    def features(self, pixels: np.ndarray):
+    def spread(self, pixels: np.ndarray, draws: int, model: str, calls: int, seed: int) -> None:
+        """Standard deviation over the draws of an image, of 255."""
+        value = pixels.reshape(-1, draws, *pixels.shape[1:]).std(1, ddof=1).mean()
+        self._sets.append({"model": model, "calls": calls, "seed": seed, "spread": float(value)})
+
+    @property
+    def images(self) -> pd.DataFrame:
+        return pd.concat(self._images, ignore_index=True)
+
+    @property
+    def sets(self) -> pd.DataFrame:
+        return pd.DataFrame(self._sets)
+
+    def summary(self) -> pd.DataFrame:
+        """A row a model and number of calls: means over images and seeds."""
+        keys = ["model", "calls"]
+        table = self.images.groupby(keys, sort=False).agg({"image": "nunique"} | dict.fromkeys(self._metrics(), "mean"))
+        table = table.join(self.sets.groupby(keys)[[name for name in DISTANCES if name in self.sets]].mean()).reset_index()
+        table = table.rename(columns={"image": "images"}).assign(model=table["model"].map(LABELS))
+        return table.round({"psnr": 2, "ssim": 3, "consistency": 1, "accuracy": 3, "frechet": 2, "kernel": 4, "recall": 2, "spread": 1})
+
+    def _metrics(self) -> list[str]:
+        return [name for name in (*METRICS, "consistency", "accuracy") if name in self.images]
+
+    def _features(self, pixels: np.ndarray):
         return self.reader(pixels if pixels.shape[3] == 3 else pixels.repeat(3, axis=3))
 
 
-def _flat(pixels: np.ndarray) -> np.ndarray:
-    return pixels.reshape(len(pixels), -1) / 255
+def statements(judge: Judge, sample: Sample, bounds: Interval) -> dict[str, dict[str, Finding]]:
+    """{question: {diffusion model: answer}}, against regression with squared error, at the largest number of calls of all images.
+
+    The unit of an interval is a photograph, or a digit; seeds are averaged. Of Fréchet distances it is a seed: Student's interval.
+    """
+    most = sample.calls[-1]
+    images, sets = (table[table["calls"].isin([most, 1])] for table in (judge.images, judge.sets))
+
+    def less(metric: str, first: str, second: str) -> Finding:
+        if metric == "frechet":
+            values = sets.pivot_table(index="seed", columns="model", values=metric)
+            found = finding(values[first] - values[second], "", bounds)
+            return {**found, "lo": found["t_lo"], "hi": found["t_hi"]}
+        values = images.pivot_table(index="group", columns="model", values=metric)
+        return finding(values[first] - values[second], {"psnr": "dB", "accuracy": "share"}.get(metric, ""), bounds)
+
+    metrics = ("psnr", "ssim", "frechet", *(["accuracy"] if judge.classifier else []))
+    asked = {f"diffusion_over_regression_{metric}": {model: less(metric, model, "l2") for model in DIFFUSION} for metric in metrics}
+    asked |= {f"eps_over_x0_{metric}": {"eps": less(metric, "eps", "x0")} for metric in metrics}
+    return asked | {"full_over_most_calls_psnr": {model: longer(judge.images, model, sample, bounds) for model in DIFFUSION}}
 
 
-def statements(rows: pd.DataFrame, calls: str) -> dict[str, dict[str, np.ndarray]]:
-    """Values whose mean answers a question, by the diffusion model asked about: one an image, of Fréchet distances one a seed."""
-    chosen = rows[rows["calls"].isin([calls, "1"])]
-
-    def less(metric: str, first: str, second: str) -> np.ndarray:
-        unit = "seed" if metric == "frechet" else "image"
-        means = chosen.pivot_table(index=unit, columns="model", values=metric, aggfunc="mean")
-        return (means[first] - means[second]).dropna().to_numpy()
-
-    asked = {
-        f"regression_over_diffusion_{metric}": {model: less(metric, "l2", model) for model in DIFFUSION}
-        for metric in ("psnr", "ssim", "frechet")
-    }
-    if "accuracy" in rows:
-        asked["diffusion_over_regression_accuracy"] = {model: less("accuracy", model, "l2") for model in DIFFUSION}
-    return asked | {f"eps_over_x0_{metric}": {"eps": less(metric, "eps", "x0")} for metric in ("psnr", "frechet")}
-
-
-def answer(values: np.ndarray, question: str, bounds: Interval) -> Finding:
-    unit = {"psnr": "dB", "accuracy": "share"}.get(question.rsplit("_", 1)[1], question.rsplit("_", 1)[1])
-    return finding(values, unit, bounds)
-
-
-def summary(rows: pd.DataFrame, spread: dict[tuple, float], calls: int, means: dict[tuple, dict]) -> pd.DataFrame:
-    """A row a model and number of calls: means over images and seeds. spread: of several draws at `calls` calls."""
-    table = rows.drop(columns=["image"]).groupby(["model", "calls"], sort=False).mean().drop(columns="seed").reset_index()
-    further = (
-        pd.DataFrame([{"model": model, "calls": n, **each} for (model, n, _), each in means.items()]).groupby(["model", "calls"]).mean()
-    )
-    table = table.join(further[["kernel", "precision", "recall"]], on=["model", "calls"])
-    wide = pd.Series(spread).groupby(level=0).mean()
-    table["spread"] = table["model"].map(wide).where(table["calls"] == str(calls))
-    table.insert(
-        2,
-        "images",
-        [
-            len(rows[(rows["model"] == m) & (rows["calls"] == c)]["image"].unique())
-            for m, c in zip(table["model"], table["calls"], strict=True)
-        ],
-    )
-    return table.assign(model=table["model"].map(LABELS)).round(
-        {"psnr": 2, "ssim": 3, "consistency": 1, "frechet": 2, "accuracy": 3, "kernel": 4, "precision": 2, "recall": 2, "spread": 1}
-    )
+def longer(images: pd.DataFrame, model: str, sample: Sample, bounds: Interval) -> Finding:
+    """What the full number of calls adds, on the same images and seed."""
+    mine = images[(images["model"] == model) & (images["seed"] == images["seed"].iloc[0]) & (images["image"] < sample.full_images)]
+    values = mine.pivot_table(index="group", columns="calls", values="psnr")
+    return finding(values[sample.full_calls] - values[sample.calls[-1]], "dB", bounds)
 
 
 def quality(table: pd.DataFrame, distance: str) -> Figure:
@@ -155,6 +157,7 @@ def quality(table: pd.DataFrame, distance: str) -> Figure:
     for ax, kind in zip(axes[0], SETS, strict=True):
         rows = table[(table["set"] == kind) & table["frechet"].notna()]
         for (label, mine), colour in zip(rows.groupby("model", sort=False), SERIES, strict=False):
+            mine = mine.sort_values("calls")
             ax.plot(mine["frechet"], mine["psnr"], color=colour, marker="o", linewidth=1.4, label=label)
             if len(mine) > 1:
                 for row in mine.itertuples():
@@ -164,10 +167,11 @@ def quality(table: pd.DataFrame, distance: str) -> Figure:
     return figure
 
 
-def examples(shown: dict[str, dict[tuple, np.ndarray]], count: int = 8) -> Figure:
+def examples(shown: dict[str, dict[str, np.ndarray]], count: int = 8) -> Figure:
     """The first test images, a row a model."""
     blocks = {}
     for kind, made in shown.items():
-        for (model, _, _), pixels in made.items():
-            blocks[f"{kind}: {LABELS[model]}"] = [Panel(x.repeat(3 // x.shape[2], axis=2)) for x in pixels[:count]]
+        blocks |= {
+            f"{kind}: {LABELS[model]}": [Panel(x.repeat(3 // x.shape[2], axis=2)) for x in pixels[:count]] for model, pixels in made.items()
+        }
     return grid(blocks, count, side=1.2)

@@ -11,7 +11,6 @@ from dualprior.diffusion.training import denoising_loss
 
 
 class Model(NamedTuple):
-    label: str
     prediction: str
     power: int | None = None  # regression: of the absolute error that is minimised; None for diffusion
     blind: bool = False  # not told the noise level
@@ -24,11 +23,11 @@ class Model(NamedTuple):
 
 
 MODELS = {
-    "eps": Model("diffusion, predicts eps", "eps"),
-    "x0": Model("diffusion, predicts x0", "x0"),
-    "blind": Model("diffusion, predicts x0, not told the level", "x0", blind=True),
-    "l2": Model("regression, squared error", "x0", 2),
-    "l1": Model("regression, absolute error", "x0", 1),
+    "eps": Model("eps"),
+    "x0": Model("x0"),
+    "blind": Model("x0", blind=True),
+    "l2": Model("x0", power=2),
+    "l1": Model("x0", power=1),
 }
 
 

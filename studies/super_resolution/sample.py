@@ -16,7 +16,7 @@ from dualprior.data.pixels import to_uint8
 from dualprior.diffusion import checkpoint
 from dualprior.diffusion.checkpoint import TrainedModel
 from dualprior.diffusion.samplers import last, reverse
-from dualprior.diffusion.schedule import schedule_grid
+from dualprior.diffusion.schedule import few_step_grid
 from studies.super_resolution.models import MODELS, at_once
 from studies.super_resolution.pairs import read_condition
 from studies.super_resolution.params import Pairs, Sample
@@ -44,7 +44,8 @@ def run(config: Config, paths: Paths, key: str) -> None:
             made = {"1": torch.cat([at_once(model.denoise, {"image": part}) for part in given.split(BATCH)])}
         else:
             made = {str(calls): drawn(model, given, calls, seed) for calls in settings.calls}
-            made[str(settings.full_calls)] = drawn(model, given[:few], settings.full_calls, seed)
+            if seed == config.seeds[0]:
+                made[str(settings.full_calls)] = drawn(model, given[:few], settings.full_calls, seed)
             made["draws"] = drawn(model, given[:few].repeat_interleave(settings.draws, 0), settings.calls[1], seed)
         io.write_arrays(paths.inside(key).folder(f"{seed}.npz"), {calls: to_uint8(x) for calls, x in made.items()})
 
@@ -57,7 +58,7 @@ def drawn(model: TrainedModel, given: Tensor, calls: int, seed: int) -> Tensor:
         part = given[first : first + BATCH]
         noise = ImageNoise(seed, "super-resolution", names[first : first + BATCH])
         denoise = partial(model.denoise, cond={"image": part})
-        start = model.levels[-1] * noise(part)
+        top = float(model.levels[-1])
         clip = lambda x0, sigma: x0.clamp(-1, 1)  # noqa: E731
-        found.append(last(reverse(denoise, start, schedule_grid(model.levels, calls), noise=noise, data_consistency=clip)).x)
+        found.append(last(reverse(denoise, top * noise(part), few_step_grid(top, calls), noise=noise, data_consistency=clip)).x)
     return torch.cat(found)

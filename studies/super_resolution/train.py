@@ -40,7 +40,7 @@ def run(config: Config, paths: Paths, key: str) -> None:
             torch.manual_seed(seed)
             state = TrainState.fresh(checkpoint.build(network, model.prediction, about["precision"], where), ddpm.training.lr)
             if seed not in finished:
-                steps = train(state, images, levels, seed=seed, images=given, loss_of=model.loss, **arguments)
+                steps = train(state, images, levels, seed=seed, images=given, loss_of=model.loss, turned=kind == "photographs", **arguments)
                 for done in track(steps, f"{key}, seed {seed}", arguments["steps"]):
                     check_finite(float(done.loss), done.step, ddpm.training.lr)
                 finished[seed] = checkpoint.weights(state.averaged)

@@ -42,7 +42,7 @@ class Denoiser(nn.Module):
     """denoise(x, sigma, cond) -> x0_hat.
 
     x: [B, C, H, W], any H and W (padded by reflection to what the network divides); sigma: [] or [B], > 0. cond: what the
-    network declares, {name: channels}, as {name: [B, channels, H, W]} in [-1, 1]; UserError where it is missing or misshapen.
+    network declares, {name: channels}, as {name: [B, channels, H, W]} in [-1, 1] units; UserError where it is missing or misshapen.
     autocast: the dtype of the network's matrix products (None: float32); the preconditioning stays in float32.
     """
 

@@ -104,12 +104,13 @@ def train(
     seed: int,
     images: Tensor | None = None,
     loss_of: Callable[..., Tensor] = denoising_loss,
+    turned: bool = True,
 ) -> Iterator[TrainStep]:
     """Train from state.step to `steps`, yielding after every step.
 
     patches: [N, C, p, p], uint8 (kept small in memory; mapped to [-1, 1] here) or what is to be drawn itself; levels: [T] noise
     levels of the schedule, drawn uniformly. images: [N, k, p, p], likewise: the condition "image" of each patch, turned with it.
-    loss_of: a loss of `denoising_loss`'s arguments in its place.
+    loss_of: a loss of `denoising_loss`'s arguments in its place. turned: whether patches are flipped and turned.
     """
     device = next(state.denoiser.parameters()).device
     sigmas = torch.as_tensor(levels, dtype=torch.float32)
@@ -120,7 +121,8 @@ def train(
     while state.step < steps:
         rng = generator(seed, "train", state.step)
         index = torch.randint(0, len(patches), (batch_size,), generator=rng)
-        x0, *image = augment(torch.cat([_in_units(part[index]) for part in parts], dim=1), rng).split(channels, dim=1)
+        drawn = torch.cat([_in_units(part[index]) for part in parts], dim=1)
+        x0, *image = (augment(drawn, rng) if turned else drawn).split(channels, dim=1)
         cond = {"image": image[0].to(device)} if image else None
         sigma = sigmas[torch.randint(0, len(sigmas), (batch_size,), generator=rng)]
         eps = torch.randn(x0.shape, generator=rng)
