@@ -1,6 +1,6 @@
 """guesses@problem: the measurement of every patch, and the first guesses of it: the cheap start, and DIPs after a few steps.
 
-A DIP sees one measurement and no clean patch. Seconds are of all training patches; they count as training.
+A DIP sees one measurement and no clean patch. Seconds are of one patch; they count as training, and as restoration.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from skimage.restoration import denoise_tv_chambolle
 from torch import Tensor
 
 from dualprior.common import device, io
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
-PARAMS = ("tasks", "problems", "ablated", "dip", "lengths")
+PARAMS = ("tasks", "ablated", "dip", "lengths", "tv_weight")
 SPLITS = ("train", "val", "test")
 BATCH = 128  # patches fitted side by side
 
@@ -45,7 +46,9 @@ def run(config: Config, paths: Paths, key: str) -> None:
         tensors = measure(clean, task, 0, key, names)
         io.write_tensors(folder / f"{split}_y.safetensors", tensors)
         measured = observe(tensors, task, names, where)
-        io.write_array(folder / f"{split}_cheap.npy", kept_as(measured.op.cheap_start(measured.y)))
+        cheap = measured.op.cheap_start(measured.y)
+        io.write_array(folder / f"{split}_cheap.npy", kept_as(cheap))
+        io.write_array(folder / f"{split}_smooth.npy", kept_as(cheap if measured.op.hides else smoothed(cheap, config.tv_weight)))
         for network in networks:
             with io.CheckpointFolder(paths.scratch / "guesses" / io.fingerprint(settings | {"network": network}, measured.y)) as saved:
                 state = saved.load() or {"images": [], "seconds": 0.0}
@@ -61,8 +64,8 @@ def run(config: Config, paths: Paths, key: str) -> None:
                     images = np.concatenate([batch[place].numpy() for batch in state["images"]])
                     io.write_array(folder / f"{split}_{network}{length}.npy", images)
                 saved.clear()
-            if split == "train":
-                seconds[network] = {str(length): state["seconds"] * length / max(config.lengths) for length in config.lengths}
+            each = state["seconds"] / len(names) / max(config.lengths)
+            seconds.setdefault(split, {})[network] = {str(length): each * length for length in config.lengths}
     io.write_json(folder / "seconds.json", seconds)
 
 
@@ -82,9 +85,9 @@ def fit_batch(measured: Measurement, dip: DIP, network: str, lengths: tuple[int,
     return np.stack(kept)
 
 
-def read_guess(paths: Paths, problem: str, split: str, guess: str) -> Tensor:
-    """[N, C, H, W] in [-1, 1]. guess: "cheap", or a network and a length, "skip100"."""
-    return torch.from_numpy(io.read_array(paths.inside("guesses").data / problem / f"{split}_{guess}.npy")).float()
+def smoothed(y: Tensor, weight: float) -> Tensor:
+    """Total variation (Chambolle 2004) of every image."""
+    return torch.stack([torch.from_numpy(denoise_tv_chambolle(image, weight, channel_axis=0)) for image in y.cpu().numpy()]).to(y)
 
 
 def kept_as(x: Tensor) -> np.ndarray:

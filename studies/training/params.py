@@ -20,16 +20,30 @@ class Patches(Section):
     each: Count
 
 
-class Variant(Section):
-    """One way to give a conditional diffusion model a first guess."""
+Guess = Literal["cheap", "smooth", "dip"]  # the operator's cheap start; the same, or total variation of what is noisy; a DIP's output
 
-    mean: Literal["cheap", "dip"]  # the guess: the operator's cheap start, or a DIP's output; always the condition
+
+class Variant(Section):
+    """One way to hand a first guess to a conditional diffusion model."""
+
+    condition: Annotated[tuple[Guess, ...], Field(min_length=1)]  # what it sees
+    mean: Guess | None  # of the residual, or where a truncated chain starts
     network: str  # of the DIP
     length: Count  # steps of the DIP
-    residual: bool  # what is diffused is the image less the guess
-    sigma_max: Positive | None  # trained up to this level, and started from the guess noised to it
+    residual: bool  # what is diffused is the image less the mean
+    sigma_max: Positive | None  # trained up to this level, and started from the mean noised to it
     initialised: bool  # weights first fitted as a DIP
     times: Count  # of the training steps
+
+    @model_validator(mode="after")
+    def _mean_where_needed(self):
+        if (self.mean is None) != (not self.residual and self.sigma_max is None):
+            raise ValueError("a residual or truncated variant needs a mean, and no other has one")
+        return self
+
+    @property
+    def uses_dip(self) -> bool:
+        return "dip" in (*self.condition, self.mean)
 
 
 class Variants(Section):
@@ -67,8 +81,7 @@ class Refits(Section):
 
 class Variations(Section):
     problem: str
-    images: Annotated[Whole, Field(ge=4)]  # the first so many test patches
-    starts: Annotated[tuple[str, ...], Field(min_length=1)]  # guesses: "cheap", or a network and a length
+    starts: Annotated[tuple[str, ...], Field(min_length=1)]  # files of guesses: "cheap", or a network and a length
     levels: Annotated[tuple[Positive, ...], Field(min_length=1)]
     calls: Annotated[tuple[Count, ...], Field(min_length=1)]
     noise_calls: Count  # of the reference, from pure noise
@@ -82,11 +95,13 @@ class Params(Section):
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     dip: DIP
     lengths: Annotated[tuple[Count, ...], Field(min_length=1)]
+    tv_weight: Positive
     ddpm: DDPM
     variants: Variants
     initialise: Initialise
     calls: Count
     more_calls: tuple[Count, ...]
+    plain_calls: Count
     refits: Refits
     variations: Variations
 

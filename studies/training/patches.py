@@ -1,4 +1,7 @@
-"""patches: training, validation and test patches, each split of photographs of its own."""
+"""patches: training, validation and test patches, each split of photographs of its own.
+
+groups.npy: the photograph that each test patch is of, the unit of intervals.
+"""
 
 from __future__ import annotations
 
@@ -30,5 +33,8 @@ def run(config: Config, paths: Paths) -> None:
         "val": [crop for file in files[: wanted.validation] for crop in data.crops_of(file.name, file, 1.0, wanted.size, 2)],
         "test": [crop for file in tested for crop in data.crops_of(file.name, file, 1.0, wanted.size, wanted.each)],
     }
+    order = numpy_generator(0, "training", "order").permutation(len(cut["test"]))  # the first ones are of many photographs
+    cut["test"] = [cut["test"][i] for i in order]
     for split, patches in cut.items():
         io.write_array(paths.split(split), np.stack([patch.pixels for patch in patches]))
+    io.write_array(paths.folder("groups.npy"), np.unique([patch.photograph for patch in cut["test"]], return_inverse=True)[1])

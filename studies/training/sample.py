@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dualprior.common import device, io
+from dualprior.common.device import Stopwatch
 from dualprior.common.params import DIP
 from dualprior.common.progress import track
 from dualprior.common.seeding import ImageNoise
@@ -22,16 +23,17 @@ from dualprior.diffusion.checkpoint import TrainedModel
 from dualprior.dip.fit import build, fit_images
 from dualprior.pipeline.fit_dip import recipe
 from studies.training.conditional import Frame, Handed, restore
-from studies.training.guesses import BATCH, part, read_guess
+from studies.training.given import Given, read_given
+from studies.training.guesses import BATCH, part
 from studies.training.params import Refits, Variant, Variants
-from studies.training.train import chosen, guess_of, read_curve
+from studies.training.train import chosen, read_curve
 
 if TYPE_CHECKING:
     from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
-PARAMS = ("tasks", "ablated", "seeds", "dip", "lengths", "variants", "calls", "more_calls", "refits")
-REFITTED, MIXED = "refitted", "mixed"  # beside the plain model: guided by a DIP that goes on from the guess, by the cheap start
+PARAMS = ("tasks", "ablated", "seeds", "dip", "variants", "calls", "more_calls", "plain_calls", "refits")
+REFITTED, MIXED = "refitted", "mixed"  # beside the plain model: guided by a DIP that goes on from the guess, by the same DIP as it was
 
 
 @torch.no_grad()
@@ -40,63 +42,76 @@ def run(config: Config, paths: Paths, key: str) -> None:
     variants: Variants = config.variants
     refits: Refits = config.refits
     where = device.pick()
-    scales = read_curve(paths, key).groupby("variant")["scale"].first()
+    errors = read_curve(paths, key).groupby("variant")["error"].first()
     folder = paths.inside("restored").data / key
     task: Task = config.tasks[key]
     tensors = io.read_tensors(paths.inside("guesses").data / key / "test_y.safetensors")
     names = [f"test-{k}" for k in range(len(tensors["y"]))]
     measured = observe(tensors, task, names, where)
+    seconds = {}
     for name, variant in chosen(variants, key == config.ablated).items():
-        guess = read_guess(paths, key, "test", guess_of(variant)).to(where)
-        frame = Frame(variant.residual, float(scales[name]))
+        given = read_given(paths, key, "test", variant).to(where)
+        frame = Frame(variant.residual, float(errors[name]))
+        plain = variant == variants.usual
         for seed in config.seeds:
             model = checkpoint.load(paths.inside(f"{key}/{name}/{seed}").models, where)
-            made = partial(in_batches, model, variant, frame, guess, ImageNoise(seed, "training-test", names)(guess))
-            found = {name: {str(calls): made(calls) for calls in (config.calls, *config.more_calls)}}
-            if variant == variants.usual:
-                again = partial(refitted, dip=config.dip, steps=variant.length, refits=refits)
-                found[REFITTED] = {str(config.calls): made(config.calls, lambda place: again(part(measured, place)))}  # noqa: B023
-                found[MIXED] = {str(config.calls): made(config.calls, lambda place: mixed(guess[place], refits))}  # noqa: B023
+            made = partial(in_batches, model, variant, frame, given, ImageNoise(seed, "training-test", names)(measured_like(measured)))
+            with Stopwatch(len(names)) as watch:
+                found = {name: {str(config.calls): made(config.calls)}}
+            seconds[name] = watch.seconds
+            found[name] |= {str(calls): made(calls) for calls in (*config.more_calls, *([config.plain_calls] if plain else []))}
+            if plain:
+                for way in (REFITTED, MIXED):
+                    handed = partial(guided, measured, config.dip, variant.length, refits, again=way == REFITTED)
+                    with Stopwatch(len(names)) as watch:
+                        found[way] = {str(config.calls): made(config.calls, handed)}
+                    seconds[way] = watch.seconds
             for way, restored in found.items():
                 io.write_arrays(folder / f"{way}-{seed}.npz", {calls: to_uint8(x) for calls, x in restored.items()})
+    io.write_json(folder / "seconds.json", seconds)
+
+
+def measured_like(measured: Measurement) -> Tensor:
+    """Zeros of the size of the images."""
+    return measured.y.new_zeros(*measured.y.shape[:2], *measured.size)
 
 
 def in_batches(
     model: TrainedModel,
     variant: Variant,
     frame: Frame,
-    guess: Tensor,
+    given: Given,
     z: Tensor,
     calls: int,
     handed: Callable[[slice], Handed] | None = None,
 ) -> Tensor:
     """handed: what changes the guess of the clean image on the way, for the patches at a place."""
-    places = [slice(first, first + BATCH) for first in range(0, len(guess), BATCH)]
+    places = [slice(first, first + BATCH) for first in range(0, len(z), BATCH)]
     found = []
     for place in track(places, f"{calls} calls"):
         on_the_way = None if handed is None else handed(place)
-        found.append(restore(model.denoise, variant, frame, model.levels, guess[place], calls, z[place], on_the_way))
+        found.append(restore(model.denoise, variant, frame, model.levels, given[place], calls, z[place], on_the_way))
     return torch.cat(found)
 
 
-def refitted(measured: Measurement, dip: DIP, steps: int, refits: Refits) -> Handed:
-    """A DIP fitted to the measurement, which after some calls goes on from the guess of the clean image and is mixed into it."""
+def guided(measured: Measurement, dip: DIP, steps: int, refits: Refits, place: slice, *, again: bool) -> Handed:
+    """A DIP fitted to the measurements, a share of which is handed back after some calls; `again`: fitted on from the guess before."""
+    measured = part(measured, place)
     own = recipe(dip, next(iter(dip.networks.values())), measured)
-    network = build(own.kind, own.seed, measured.names, **own.network)
+    common = {"device": measured.y.device, "network": build(own.kind, own.seed, measured.names, **own.network)}
     op, y = measured.op.fit_target(measured.y)
-    common = {"device": y.device, "network": network}
-    for _ in fit_images(own, op, y, measured.names, measured.size, steps, **common):
+    for step in fit_images(own, op, y, measured.names, measured.size, steps, **common):
         pass
+    fitted = step.average
 
     def handed(x: Tensor, done: int) -> Tensor:
+        nonlocal fitted
         if done not in refits.at:
             return x
-        for step in fit_images(own, Identity(), x, measured.names, measured.size, refits.steps, **common):
-            pass
-        return (1 - refits.share) * x + refits.share * step.average.to(x)
+        if again:
+            for step in fit_images(own, Identity(), x, measured.names, measured.size, refits.steps, **common):
+                pass
+            fitted = step.average
+        return (1 - refits.share) * x + refits.share * fitted.to(x)
 
     return handed
-
-
-def mixed(guess: Tensor, refits: Refits) -> Handed:
-    return lambda x, done: (1 - refits.share) * x + refits.share * guess if done in refits.at else x

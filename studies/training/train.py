@@ -23,7 +23,7 @@ from dualprior.diffusion import checkpoint, schedule
 from dualprior.diffusion.denoiser import Denoiser
 from dualprior.diffusion.training import TrainState, check_finite, train
 from studies.training.conditional import Frame, restore, trained_levels
-from studies.training.guesses import read_guess
+from studies.training.given import Given, read_given
 from studies.training.params import Initialise, Variant, Variants
 
 if TYPE_CHECKING:
@@ -39,27 +39,24 @@ def run(config: Config, paths: Paths, key: str) -> None:
     clean = {split: to_unit(io.read_array(paths.split(split))) for split in ("train", "val")}
     tables = []
     for name, variant in chosen(config.variants, key == config.ablated).items():
-        guess = {split: read_guess(paths, key, split, guess_of(variant)) for split in clean}
+        given = {split: read_given(paths, key, split, variant) for split in clean}
         for seed in config.seeds:
-            mark = io.fingerprint({**trainer.plain, "variant": variant.model_dump(), "seed": seed}, clean["train"], guess["train"])
+            own = {**trainer.plain, "variant": variant.model_dump(), "seed": seed}
+            mark = io.fingerprint(own, clean["train"], given["train"].condition)
             with io.CheckpointFolder(paths.scratch / "train" / mark) as saved:
                 state = saved.load()
                 if state is None:
-                    denoiser, rows = trainer(variant, clean, guess, seed, f"{key}, {name}, seed {seed}")
+                    denoiser, rows = trainer(variant, clean, given, seed, f"{key}, {name}, seed {seed}")
                     state = {"rows": rows, "weights": checkpoint.weights(denoiser)}
                     saved.save(state)
             folder = paths.inside(f"{key}/{name}/{seed}").models
-            checkpoint.save(folder, trainer.fresh(), state["weights"], **trainer.about)
+            checkpoint.save(folder, trainer.fresh(variant), state["weights"], **trainer.about(variant))
             tables.append(pd.DataFrame(state["rows"]).assign(variant=name, seed=seed))
     io.write_table(paths.inside("curves").data / f"{key}.csv", pd.concat(tables, ignore_index=True))
 
 
 def chosen(variants: Variants, ablated: bool) -> dict[str, Variant]:
     return {name: variant for name, variant in variants.every.items() if ablated or name in variants.compared}
-
-
-def guess_of(variant: Variant) -> str:
-    return "cheap" if variant.mean == "cheap" else f"{variant.network}{variant.length}"
 
 
 @dataclass(frozen=True)
@@ -73,41 +70,40 @@ class Trainer:
     def plain(self) -> dict:
         return {"ddpm": self.ddpm.model_dump(), "initialise": self.initialise.model_dump(), "calls": self.calls}
 
-    @property
-    def about(self) -> dict:
-        network = self.ddpm.network.model_dump() | {"condition_channels": 3}
+    def about(self, variant: Variant) -> dict:
+        network = self.ddpm.network.model_dump() | {"condition_channels": 3 * len(variant.condition)}
         return {"network": network, "precision": self.ddpm.training.precision, "schedule": self.ddpm.schedule.model_dump()}
 
-    def fresh(self) -> Denoiser:
-        return checkpoint.build(self.about["network"], self.ddpm.prediction, self.ddpm.training.precision, self.where)
+    def fresh(self, variant: Variant) -> Denoiser:
+        return checkpoint.build(self.about(variant)["network"], self.ddpm.prediction, self.ddpm.training.precision, self.where)
 
     def __call__(
-        self, variant: Variant, clean: dict[str, Tensor], guess: dict[str, Tensor], seed: int, what: str
+        self, variant: Variant, clean: dict[str, Tensor], given: dict[str, Given], seed: int, what: str
     ) -> tuple[Denoiser, list[dict]]:
-        """The averaged model, and rows of step, seconds (of training alone, the initial fit included), PSNR on validation patches, scale.
+        """The averaged model, and rows of step, seconds (of training alone, the initial fit included), PSNR on validation patches, error.
 
-        clean, guess: training and validation patches, [N, C, H, W] in [-1, 1].
+        clean, given: of training and validation patches, [N, C, H, W] in [-1, 1].
         """
         torch.manual_seed(seed)
-        denoiser, levels = self.fresh(), schedule.noise_levels(**self.about["schedule"])
+        denoiser, levels = self.fresh(variant), schedule.noise_levels(**self.ddpm.schedule.model_dump())
         training = self.ddpm.training
         arguments = training.model_dump(exclude={"precision", "log_every", "checkpoint_every", "keep"})
         arguments["steps"] *= variant.times
-        frame = Frame.of(variant, clean["train"], guess["train"])
-        x, mu = clean["val"].to(self.where), guess["val"].to(self.where)
+        frame = Frame.of(variant, clean["train"], given["train"])
+        x, known = clean["val"].to(self.where), given["val"].to(self.where)
         z = ImageNoise(0, "training", range(len(x)))(x)
         rows, seconds, begin = [], 0.0, time.perf_counter()
         if variant.initialised:
             fitted_as_dip(denoiser, clean["train"][: self.initialise.images].to(self.where), self.initialise, seed)
         state = TrainState.fresh(denoiser, training.lr)
-        target = frame.to(clean["train"], guess["train"])
-        steps = train(state, target, trained_levels(variant, levels), seed=seed, images=guess["train"], **arguments)
+        target = frame.to(clean["train"], given["train"])
+        steps = train(state, target, trained_levels(variant, levels), seed=seed, images=given["train"].condition, **arguments)
         for done in track(steps, what, arguments["steps"]):
             check_finite(float(done.loss), done.step, training.lr)
             if done.step % training.log_every == 0 or done.step == arguments["steps"]:
                 seconds += time.perf_counter() - begin
-                restored = restore(state.averaged.eval(), variant, frame, levels, mu, self.calls, z)
-                rows.append({"step": done.step, "seconds": seconds, "psnr": mean_psnr(restored, x), "scale": frame.scale})
+                restored = restore(state.averaged.eval(), variant, frame, levels, known, self.calls, z)
+                rows.append({"step": done.step, "seconds": seconds, "psnr": mean_psnr(restored, x), "error": frame.error})
                 begin = time.perf_counter()
         return state.averaged, rows
 
@@ -115,10 +111,10 @@ class Trainer:
 def fitted_as_dip(denoiser: Denoiser, images: Tensor, settings: Initialise, seed: int) -> None:
     """min over theta of |f(z_i) - x_i|², z_i fixed noise: the network's weights after a short fit to training images.
 
-    The condition is the noise as well, so that both inputs are used.
+    The condition is noise as well, so that both inputs are used.
     """
     rng = generator(seed, "initialise")
-    z = torch.randn(images.shape, generator=rng).to(images)
+    z = torch.randn(images.shape, generator=rng).to(images)  # the plain condition has as many channels
     sigma = torch.ones(len(images), device=images.device)
     optimizer = torch.optim.Adam(denoiser.parameters(), settings.lr)
     for step in track(range(settings.steps), "initial fit"):

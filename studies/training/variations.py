@@ -5,6 +5,7 @@ A sample starts at a guess noised to a level, or at pure noise; nothing but the 
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,8 @@ from dualprior.diffusion import checkpoint
 from dualprior.diffusion.checkpoint import TrainedModel
 from dualprior.diffusion.samplers import last, reverse
 from dualprior.diffusion.schedule import few_step_grid
-from studies.training.guesses import BATCH, read_guess
+from studies.training.given import read_guess
+from studies.training.guesses import BATCH
 from studies.training.params import Variations
 
 if TYPE_CHECKING:
@@ -36,16 +38,23 @@ def run(config: Config, paths: Paths) -> None:
     wanted: Variations = config.variations
     where = device.pick()
     model = checkpoint.load(Paths(paths.root, "hybrid").models, where)
-    guesses = {name: read_guess(paths, wanted.problem, "test", name)[: wanted.images].to(where) for name in wanted.starts}
+    shown = starting(io.read_array(paths.folder("groups.npy")))
+    guesses = {name: read_guess(paths, wanted.problem, "test", name)[shown].to(where) for name in wanted.starts}
     for seed in config.seeds:
         made = {}
         for name, guess in guesses.items():
-            for level, calls in ((level, calls) for level in wanted.levels for calls in wanted.calls):
+            made[f"{name} 0 0"] = guess.repeat_interleave(wanted.draws, 0)
+            for level, calls in product(wanted.levels, wanted.calls):
                 made[f"{name} {level:g} {calls}"] = drawn(model, guess, level, calls, wanted.draws, seed)
         top = float(model.levels[-1])
         for calls in (*wanted.calls, wanted.noise_calls):
             made[f"{NOISE} {top:g} {calls}"] = drawn(model, torch.zeros_like(guess), top, calls, wanted.draws, seed)
         io.write_arrays(paths.inside("variations").data / f"{seed}.npz", {name: to_uint8(x) for name, x in made.items()})
+
+
+def starting(groups: np.ndarray) -> np.ndarray:
+    """Which test patches are varied: of every other photograph; those of the others are what samples are compared with."""
+    return groups % 2 == 0
 
 
 def drawn(model: TrainedModel, guess: Tensor, level: float, calls: int, draws: int, seed: int) -> Tensor:

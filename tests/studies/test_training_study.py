@@ -12,6 +12,7 @@ from dualprior.common.paths import Paths
 from dualprior.diffusion import checkpoint
 from dualprior.pipeline.config import Config, check_params, read_yaml
 from studies.training import conditional, evaluate, guesses, patches, sample, train, variations
+from studies.training import given as given_
 from studies.training.params import Params
 
 LEVELS = np.geomspace(0.01, 10, 50)
@@ -27,17 +28,17 @@ def params() -> Params:
         "size": 16,
         "count": 6,
         "scales": [1.0],
-        "each": 3,
+        "each": 4,
     }
-    data |= {"problems": ["sr4"], "seeds": [0, 1], "lengths": [2, 4], "calls": 2, "more_calls": [3]}
+    data |= {"problems": ["sr4"], "seeds": [0, 1], "lengths": [2, 4], "calls": 2, "more_calls": [1], "plain_calls": 3}
     net = {"kind": "skip", "channels": [4, 4], "skip_channels": 2, "input_channels": 4}
     data["dip"] |= {"networks": {"skip": net}, "steps": 4, "snapshots": 2, "least_step": 2, "precision": "float32"}
     data["ddpm"]["network"]["channels"] = 8
     data["ddpm"]["training"] |= {"steps": 2, "batch_size": 2, "log_every": 1, "precision": "float32"}
     data["variants"]["usual"]["length"] = 4
-    data["variants"]["axes"] = {"condition": {"length": [2]}}
+    data["variants"]["axes"] = {"both": {"length": [2]}}
     data["initialise"] |= {"images": 4, "steps": 2}
-    data["variations"] |= {"images": 6, "starts": ["skip4", "cheap"], "levels": [0.3, 0.6], "calls": [2, 3], "noise_calls": 4, "draws": 2}
+    data["variations"] |= {"starts": ["skip4", "cheap"], "levels": [0.3, 0.6], "calls": [2, 3], "noise_calls": 4, "draws": 2}
     data["refits"] = {"at": [1], "steps": 2, "share": 0.5}
     return check_params(data, "params.yaml", Params)
 
@@ -74,48 +75,57 @@ def finished(tmp_path_factory) -> Paths:
 
 def test_every_variant_is_trained_restored_and_judged(finished):
     table = io.read_table(finished.metrics("results.csv"))
-    assert set(table["variant"]) == {*params().variants.every, "refitted", "mixed"}
+    guesses_ = {"guess cheap", "guess smooth", "guess skip2", "guess skip4"}
+    assert set(table["variant"]) == {*params().variants.every, "refitted", "mixed"} | guesses_
     assert np.isfinite(table[["psnr", "ssim", "frechet"]]).all().all()
+    assert set(table[table["variant"] == "plain"]["calls"]) == {1, 2, 3}
     drawn = io.read_table(finished.metrics("variations.csv"))
-    assert len(drawn) == 2 * 2 * 2 + 3
-    assert (drawn["spread"] > 0).all()
+    assert len(drawn) == 2 * (2 * 2 + 1) + 3 + 1  # starts by level and calls, or as they are; noise by calls; real
+    assert (drawn[drawn["calls"] > 0]["spread"] > 0).all()
+    assert (drawn[drawn["calls"] == 0]["spread"] == 0).all()
     curves = io.read_table(finished.metrics("curves.csv"))
     assert curves[curves["variant"] == "longer"]["step"].max() == 4
     assert (curves[curves["variant"] == "condition"]["fits"] > 0).all()
-    assert (curves[curves["variant"] == "residual_cheap"]["fits"] == 0).all()
+    assert (curves[curves["variant"] == "residual_control"]["fits"] == 0).all()
 
 
-def test_a_dip_after_more_steps_is_nearer_to_its_measurement(finished):
+def test_a_dip_meets_exact_data(finished):
     y = io.read_tensors(finished.inside("guesses").data / "sr4" / "val_y.safetensors")["y"]
-    means = [torch.nn.functional.avg_pool2d(guesses.read_guess(finished, "sr4", "val", f"skip{n}"), 4) for n in (2, 4)]
+    means = [torch.nn.functional.avg_pool2d(given_.read_guess(finished, "sr4", "val", f"skip{n}"), 4) for n in (2, 4)]
     assert all((mean - y).abs().max() < 2e-3 for mean in means)  # exact data are met
 
 
-def test_a_residual_frame_maps_there_and_back_and_has_unit_variance():
+def given(name, clean, guess):
+    variant = params().variants.every[name]
+    return variant, given_.Given(guess, None if variant.mean is None else guess)
+
+
+def test_a_residual_frame_maps_there_and_back_and_has_the_spread_of_images():
     guess = tiny.images(4)
     clean = guess + 0.07 * torch.randn(guess.shape, generator=torch.Generator().manual_seed(0))
-    variant = params().variants.every["residual"]
-    frame = conditional.Frame.of(variant, clean, guess)
-    torch.testing.assert_close(frame.back(frame.to(clean, guess), guess), clean)
-    assert float(frame.to(clean, guess).square().mean()) == pytest.approx(1, abs=1e-4)
+    variant, known = given("residual", clean, guess)
+    frame = conditional.Frame.of(variant, clean, known)
+    torch.testing.assert_close(frame.back(frame.to(clean, known), known), clean)
+    assert float(frame.to(clean, known).square().mean().sqrt()) == pytest.approx(0.5, abs=1e-4)
 
 
 @pytest.mark.parametrize("name", ["plain", "residual", "truncated"])
 def test_a_perfect_denoiser_restores_whatever_the_variant(name):
-    variant, clean = params().variants.every[name], tiny.images(2)
-    guess = (clean + 0.2).clamp(-1, 1)
-    frame = conditional.Frame.of(variant, clean, guess)
+    clean = tiny.images(2)
+    guess = clean - 0.2
+    variant, known = given(name, clean, guess)
+    frame = conditional.Frame.of(variant, clean, known)
     seen = []
 
     def denoise(u, sigma, cond):
         seen.append((float(sigma), u))
-        return frame.to(clean, cond["image"])
+        return frame.to(clean, known)
 
     z = torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(conditional.restore(denoise, variant, frame, LEVELS, guess, 3, z), clean, atol=1e-5, rtol=0)
+    torch.testing.assert_close(conditional.restore(denoise, variant, frame, LEVELS, known, 3, z), clean, atol=1e-5, rtol=0)
     top = max(level for level in LEVELS if name != "truncated" or level <= variant.sigma_max)
     assert seen[0][0] == pytest.approx(top, rel=1e-5)
-    expected = {"plain": top * z, "residual": top * z, "truncated": guess + top * z}[name]
+    expected = {"plain": top * z, "residual": top * z, "truncated": guess + (top**2 - 0.2**2) ** 0.5 * z}[name]
     torch.testing.assert_close(seen[0][1], expected)
 
 
@@ -125,5 +135,6 @@ def test_seconds_to_the_plain_quality_count_the_fits_and_who_never_gets_there():
     rows += [("quick", 0, s, 5.0 + 10.0 * s, 22.0 + s, 5.0) for s in (1, 2, 3, 4)]
     rows += [("slow", 0, s, 10.0 * s, 20.0, 0.0) for s in (1, 2, 3, 4)]
     curve = pd.DataFrame(rows, columns=columns)
-    assert evaluate.seconds_to_plain(curve, "quick")["value"] == pytest.approx(25 / 40)
-    assert evaluate.seconds_to_plain(curve, "slow")["n"] == 0
+    quick, slow = (evaluate.seconds_to_plain(curve, name) for name in ("quick", "slow"))
+    assert (quick["value"], quick["reached"]) == (pytest.approx(25 / 40), 1)
+    assert (slow["value"], slow["reached"]) == (1.0, 0)
