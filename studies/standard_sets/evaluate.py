@@ -50,6 +50,7 @@ def run(config: Config, paths: Paths) -> None:
         "dip_over_diffusion_db": {key: finding(t["DIP"] - t["diffusion"], "dB", bounds) for key, t in tables.items() if "DIP" in t},
         "bicubic_db": {key: single(tables[key]["bicubic"].mean(), len(tables[key]), "dB") for key in tables if "bicubic" in tables[key]},
         "plain_dip_db": {name: single(plain[name], 1, "dB") for name in ("output", "average")},
+        "plain_dip_steps": {plain["image"]: single(plain["step"], 1, "steps")},
         "seconds_ratio_plain_dip": {plain["image"]: single(same["seconds"] / plain["seconds"], 1, "ratio")},
         "hybrid_same_image_db": {plain["image"]: single(same["hybrid"], 1, "dB")},
     }

@@ -113,7 +113,7 @@ class Judge:
         table = self.images.groupby(keys, sort=False).agg({"image": "nunique"} | dict.fromkeys(self._metrics(), "mean"))
         table = table.join(self.sets.groupby(keys)[[name for name in DISTANCES if name in self.sets]].mean()).reset_index()
         table = table.rename(columns={"image": "images"}).assign(model=table["model"].map(LABELS))
-        return table.round({"psnr": 2, "ssim": 3, "consistency": 1, "accuracy": 3, "frechet": 2, "kernel": 4, "recall": 2, "spread": 1})
+        return table.round({"psnr": 2, "ssim": 3, "consistency": 1, "accuracy": 3, "frechet": 2, "kernel": 4, "precision": 2, "recall": 2, "spread": 1})
 
     def _metrics(self) -> list[str]:
         return [name for name in (*METRICS, "consistency", "accuracy") if name in self.images]
@@ -161,9 +161,10 @@ def quality(table: pd.DataFrame, distance: str) -> Figure:
             ax.plot(mine["frechet"], mine["psnr"], color=colour, marker="o", linewidth=1.4, label=label)
             if len(mine) > 1:
                 for row in mine.itertuples():
-                    ax.annotate(f"{row.calls} calls", (row.frechet, row.psnr), fontsize=8, xytext=(4, 4), textcoords="offset points")
+                    ax.annotate(str(row.calls), (row.frechet, row.psnr), fontsize=8, xytext=(4, 4), textcoords="offset points")
         ax.legend(fontsize=8, frameon=False)
-        describe(ax, distance, "PSNR, dB", kind)
+        ax.set_xscale("log")
+        describe(ax, distance, "PSNR, dB", f"{kind}; along a line the number of calls")
     return figure
 
 
