@@ -12,7 +12,7 @@ repro: $(STAMP)  ## every table and plot, and the pages that show them
 	$(RUN) $(PY) -m dvc repro
 	$(PY) src/cli.py readme
 
-study: $(STAMP)  ## make study NAME=hybrid (or stopping, theory): a wide experiment, after make repro
+study: $(STAMP)  ## make study NAME=hybrid (or stopping, super_resolution, theory, training): a wide experiment, after make repro
 	$(RUN) $(PY) -m dvc repro studies/$(NAME)/dvc.yaml
 	$(PY) src/cli.py readme
 

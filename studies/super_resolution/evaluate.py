@@ -32,6 +32,7 @@ DIFFUSION = {"eps": "diffusion, predicts eps", "x0": "diffusion, predicts x0", "
 REGRESSION = {"l2": "regression, squared error", "l1": "regression, absolute error"}
 BICUBIC, CLEAN = "bicubic", "clean"
 LABELS = {BICUBIC: "bicubic"} | REGRESSION | DIFFUSION | {CLEAN: "the clean images"}
+DECIMALS = {"psnr": 2, "ssim": 3, "consistency": 1, "accuracy": 3, "frechet": 2, "kernel": 4, "precision": 2, "recall": 2, "spread": 1}
 DISTANCES = ("frechet", "kernel", "precision", "recall", "spread")
 
 
@@ -113,7 +114,7 @@ class Judge:
         table = self.images.groupby(keys, sort=False).agg({"image": "nunique"} | dict.fromkeys(self._metrics(), "mean"))
         table = table.join(self.sets.groupby(keys)[[name for name in DISTANCES if name in self.sets]].mean()).reset_index()
         table = table.rename(columns={"image": "images"}).assign(model=table["model"].map(LABELS))
-        return table.round({"psnr": 2, "ssim": 3, "consistency": 1, "accuracy": 3, "frechet": 2, "kernel": 4, "precision": 2, "recall": 2, "spread": 1})
+        return table.round(DECIMALS)
 
     def _metrics(self) -> list[str]:
         return [name for name in (*METRICS, "consistency", "accuracy") if name in self.images]
