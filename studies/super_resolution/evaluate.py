@@ -33,6 +33,7 @@ REGRESSION = {"l2": "regression, squared error", "l1": "regression, absolute err
 BICUBIC, CLEAN = "bicubic", "clean"
 LABELS = {BICUBIC: "bicubic"} | REGRESSION | DIFFUSION | {CLEAN: "the clean images"}
 DECIMALS = {"psnr": 2, "ssim": 3, "consistency": 1, "accuracy": 3, "frechet": 2, "kernel": 4, "precision": 2, "recall": 2, "spread": 1}
+HEADLINE = ("set", "model", "calls", "psnr", "ssim", "consistency", "frechet", "recall", "accuracy")
 DISTANCES = ("frechet", "kernel", "precision", "recall", "spread")
 
 
@@ -60,6 +61,8 @@ def run(config: Config, paths: Paths) -> None:
     table = pd.concat(tables, ignore_index=True)
     table.insert(0, "set", table.pop("set"))
     io.write_table(paths.metrics("results.csv"), table)
+    short = table[table["calls"].isin([1, sample.calls[0], sample.calls[-1]])]
+    io.write_table(paths.metrics("headline.csv"), short[[name for name in HEADLINE if name in short]])
     io.write_json(paths.metrics("findings.json"), found)
     io.write_figure(paths.plot("quality"), quality(table, reader.extractor.distance_name))
     io.write_figure(paths.plot("examples"), examples(shown))
