@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """The command line: parse, prepare the machine, run one stage. No stage depends on this file."""
 
 import errno
@@ -21,9 +22,9 @@ ROOT = Path()  # every command works on the project in the current folder
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "2147483647", "MALLOC_TOP_PAD_": "268435456"}
 
 app = typer.Typer(
-    add_completion=False,
     pretty_exceptions_enable=False,
-    help="Restore images with a diffusion prior and a Deep Image Prior. Run from the project's folder.",
+    help="Restore images with a diffusion prior and a Deep Image Prior. Run from the project's folder. "
+    "Called as src/cli.py, with the environment activated, it completes in the shell after --install-completion.",
     epilog="Exit status: 0 done; 2 a mistake in a file, a parameter or an option, told in one line; 1 another failure; 130 interrupted.",
 )
 

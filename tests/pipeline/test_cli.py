@@ -262,6 +262,12 @@ def test_the_real_command_says_one_line_too(little):
     assert run.stderr.count("\n") == 1
 
 
+def test_the_shell_completes_a_command_and_its_options():
+    asked = {"_SRC/CLI.PY_COMPLETE": "complete_bash", "COMP_WORDS": "src/cli.py restore --no", "COMP_CWORD": "2"}
+    run = subprocess.run([sys.executable, "src/cli.py"], cwd=PROJECT, env=os.environ | asked, capture_output=True, text=True)
+    assert run.stdout.split() == ["--noise"]
+
+
 # --- profiles --------------------------------------------------------------------------------------------------
 
 
