@@ -9,13 +9,18 @@ from dualprior.common.params import DDPM, DIP, Ablate, Count, Number, Positive, 
 FULL, FOREIGN = "full", "foreign"  # names of priors; the others are called by their training steps
 
 
-class Photographs(Section):
-    """Folders of photographs, and what is cut from them."""
+class Folders(Section):
+    """Where photographs lie."""
 
-    train: str  # its photographs, less those for validation
-    validation: Annotated[Whole, Field(ge=2)]
+    train: str
     test: Annotated[tuple[str, ...], Field(min_length=1)]
     leave_out: tuple[str, ...]  # files of the test folders
+
+
+class Photographs(Folders):
+    """What is cut from them."""
+
+    validation: Annotated[Whole, Field(ge=2)]  # of the folder `train`
     patch_size: Annotated[Whole, Field(ge=8, multiple_of=4)]
     patches: Count
     scales: Annotated[tuple[Annotated[Number, Field(gt=0, le=1)], ...], Field(min_length=1)]  # of the training photographs

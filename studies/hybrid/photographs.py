@@ -19,7 +19,7 @@ from dualprior.common.seeding import derive_seed, numpy_generator
 from dualprior.data import crops as data
 from dualprior.data.pixels import read_photograph
 from dualprior.pipeline.prepare import manifest
-from studies.hybrid.params import Photographs
+from studies.hybrid.params import Folders, Photographs
 
 if TYPE_CHECKING:
     from dualprior.common.paths import Paths
@@ -60,8 +60,15 @@ def listed(root: Path, folder: str) -> list[Path]:
     return found
 
 
-def tested(root: Path, wanted: Photographs) -> list[Path]:
+def tested(root: Path, wanted: Folders) -> list[Path]:
     return [file for folder in wanted.test for file in listed(root, folder) if file.name not in wanted.leave_out]
+
+
+def shuffled(crops: list[data.Crop], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels of the crops, uint8 [N, H, W, 3], in random order, so that the first are of many photographs; and which one each is of."""
+    order = rng.permutation(len(crops))
+    groups = np.unique([crops[i].photograph for i in order], return_inverse=True)[1]
+    return np.stack([crops[i].pixels for i in order]), groups
 
 
 def middle(file: Path, size: int) -> data.Crop | None:

@@ -17,7 +17,7 @@ from dualprior.common.seeding import numpy_generator
 from dualprior.data import crops as data
 from dualprior.data.pixels import to_uint8, to_unit
 from dualprior.degradation.operators import BlockAverage
-from studies.hybrid.photographs import listed
+from studies.hybrid.photographs import listed, shuffled, tested
 from studies.super_resolution.params import Digits, Pairs, Photographs
 
 if TYPE_CHECKING:
@@ -48,11 +48,9 @@ def photographs(wanted: Photographs, root: Path) -> tuple[dict[str, np.ndarray],
     rng = numpy_generator(0, "super-resolution", "patches")
     sources = [data.Photograph(file.name, (file,), 0) for file in listed(root, wanted.train)]
     patches = data.training_patches(sources, wanted.scales, wanted.patch, wanted.patches, rng)
-    tested = [file for folder in wanted.test for file in listed(root, folder) if file.name not in wanted.leave_out]
-    crops = [crop for file in tested for crop in data.crops_of(file.name, file, 1.0, wanted.crop, wanted.crops)]
-    order = numpy_generator(0, "super-resolution", "order").permutation(len(crops))  # the first ones are of many photographs
-    groups = np.unique([crops[i].photograph for i in order], return_inverse=True)[1]
-    return {"train": np.stack([patch.pixels for patch in patches]), "test": np.stack([crops[i].pixels for i in order])}, groups
+    crops = [crop for file in tested(root, wanted) for crop in data.crops_of(file.name, file, 1.0, wanted.crop, wanted.crops)]
+    test, groups = shuffled(crops, numpy_generator(0, "super-resolution", "order"))
+    return {"train": np.stack([patch.pixels for patch in patches]), "test": test}, groups
 
 
 def digits(wanted: Digits, paths: Paths) -> tuple[dict[str, np.ndarray], np.ndarray]:

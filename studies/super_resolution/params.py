@@ -5,14 +5,12 @@ from typing import Annotated
 from pydantic import Field
 
 from dualprior.common.params import DDPM, Count, Number, Section, Seed, Whole
+from studies.hybrid.params import Folders
 
 
-class Photographs(Section):
-    """Folders of photographs, and what is cut from them."""
+class Photographs(Folders):
+    """What is cut from them."""
 
-    train: str
-    test: Annotated[tuple[str, ...], Field(min_length=1)]
-    leave_out: tuple[str, ...]
     patch: Annotated[Whole, Field(ge=8, multiple_of=4)]
     patches: Count
     scales: Annotated[tuple[Annotated[Number, Field(gt=0, le=1)], ...], Field(min_length=1)]

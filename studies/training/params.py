@@ -5,15 +5,13 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from dualprior.common.params import DDPM, DIP, Count, Number, Positive, Section, Seed, Share, Whole
+from studies.hybrid.params import Folders
 
 
-class Patches(Section):
-    """Folders of photographs, and what is cut from them."""
+class Patches(Folders):
+    """What is cut from them."""
 
-    train: str
-    validation: Count
-    test: Annotated[tuple[str, ...], Field(min_length=1)]
-    leave_out: tuple[str, ...]
+    validation: Count  # photographs of the folder `train`
     size: Annotated[Whole, Field(ge=16, multiple_of=8)]
     count: Count
     scales: Annotated[tuple[Annotated[Number, Field(gt=0, le=1)], ...], Field(min_length=1)]

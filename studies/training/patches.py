@@ -12,7 +12,7 @@ import numpy as np
 from dualprior.common import io
 from dualprior.common.seeding import derive_seed, numpy_generator
 from dualprior.data import crops as data
-from studies.hybrid.photographs import listed
+from studies.hybrid.photographs import listed, shuffled, tested
 from studies.training.params import Patches
 
 if TYPE_CHECKING:
@@ -27,14 +27,13 @@ def run(config: Config, paths: Paths) -> None:
     files = sorted(listed(paths.root, wanted.train), key=lambda file: derive_seed(0, "photographs", file.name))
     sources = [data.Photograph(file.name, (file,), 0) for file in files[wanted.validation :]]
     rng = numpy_generator(0, "training", "patches")
-    tested = [file for folder in wanted.test for file in listed(paths.root, folder) if file.name not in wanted.leave_out]
     cut = {
         "train": data.training_patches(sources, wanted.scales, wanted.size, wanted.count, rng),
         "val": [crop for file in files[: wanted.validation] for crop in data.crops_of(file.name, file, 1.0, wanted.size, 2)],
-        "test": [crop for file in tested for crop in data.crops_of(file.name, file, 1.0, wanted.size, wanted.each)],
     }
-    order = numpy_generator(0, "training", "order").permutation(len(cut["test"]))  # the first ones are of many photographs
-    cut["test"] = [cut["test"][i] for i in order]
     for split, patches in cut.items():
         io.write_array(paths.split(split), np.stack([patch.pixels for patch in patches]))
-    io.write_array(paths.folder("groups.npy"), np.unique([patch.photograph for patch in cut["test"]], return_inverse=True)[1])
+    crops = [crop for file in tested(paths.root, wanted) for crop in data.crops_of(file.name, file, 1.0, wanted.size, wanted.each)]
+    test, groups = shuffled(crops, numpy_generator(0, "training", "order"))
+    io.write_array(paths.split("test"), test)
+    io.write_array(paths.folder("groups.npy"), groups)
