@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
-PARAMS = ("evaluate", "problems", "ablated", "seeds", "variants", "calls", "plain_calls", "variations")
+PARAMS = ("evaluate", "problems", "ablated", "seeds", "variants", "fits", "calls", "plain_calls", "variations")
 PLAIN, LONGER = "plain", "longer"
-FAMILIES = ("condition", "both", "residual", "truncated")  # alpha to gamma: the best of them is chosen on validation patches
+FAMILIES = ("condition", "residual", "truncated")  # alpha to gamma: the best of them is chosen on validation patches
 CONTROLS = {"residual": "residual_control", "truncated": "truncated_control", "refitted": "mixed"} | {
     f"truncated sigma_max={level}": f"truncated_control sigma_max={level}" for level in (0.25, 1.0)
 }
@@ -42,15 +42,16 @@ def run(config: Config, paths: Paths) -> None:
     clean, groups = io.read_array(paths.split("test")), io.read_array(paths.folder("groups.npy"))
     tables, curves, found = [], [], {}
     for problem in config.problems:
+        spent = partial(seconds_of_fits, variants=variants, fit=config.fits[problem][0])
         fits = io.read_json(paths.inside("guesses").data / problem / "seconds.json")
-        curve = with_fits(read_curve(paths, problem), fits["train"], len(io.read_array(paths.split("train"))), variants)
+        curve = with_fits(read_curve(paths, problem), spent(fits["train"]), len(io.read_array(paths.split("train"))))
         rows, sets = judged(
             paths, problem, [*chosen(variants, problem == config.ablated), "refitted", "mixed"], config.seeds, clean, groups, reader
         )
         for question, answers in answered(rows, sets, curve, config.calls, config.plain_calls, bounds).items():
             found.setdefault(question, {}).update({f"{problem}_{name}": value for name, value in answers.items()})
         seconds = io.read_json(paths.inside("restored").data / problem / "seconds.json")
-        tables.append(summary(rows, sets, curve, variants, fits["test"], seconds, config.calls).assign(problem=problem))
+        tables.append(summary(rows, sets, curve, spent(fits["test"]), seconds, config.calls).assign(problem=problem))
         curves.append(curve.assign(problem=problem))
     table = pd.concat(tables, ignore_index=True)
     table.insert(0, "problem", table.pop("problem"))
@@ -61,12 +62,14 @@ def run(config: Config, paths: Paths) -> None:
     io.write_json(paths.metrics("findings.json"), found)
 
 
-def with_fits(curve: pd.DataFrame, each: dict, patches: int, variants: Variants) -> pd.DataFrame:
+def seconds_of_fits(each: dict[str, float], variants: Variants, fit: str) -> dict[str, float]:
+    """Of one patch, for every variant. each: those of every fit; fit: of the variants that name no other."""
+    return {name: each.get(v.fit or fit, np.nan) if v.uses_dip else 0.0 for name, v in variants.every.items()}
+
+
+def with_fits(curve: pd.DataFrame, each: dict[str, float], patches: int) -> pd.DataFrame:
     """The curve with the seconds of the DIP fits of all training patches added where a variant uses them."""
-    spent = {
-        name: patches * each[v.network][str(v.length)] if v.uses_dip else 0.0 for name, v in variants.every.items() if v.network in each
-    }
-    fits = curve["variant"].map(spent)
+    fits = patches * curve["variant"].map(each)
     return curve.assign(fits=fits, seconds=curve["seconds"] + fits)
 
 
@@ -105,27 +108,26 @@ def answered(
         "gain_over_plain_db": {name: finding(psnr[name] - psnr[PLAIN], "dB", bounds) for name in psnr},
         "gain_over_longer_db": {name: finding(psnr[name] - psnr[LONGER], "dB", bounds) for name in psnr},
         "gain_over_control_db": {a: finding(psnr[a] - psnr[b], "dB", bounds) for a, b in CONTROLS.items() if a in psnr},
-        "seconds_to_plain_quality": {name: seconds_to_plain(curve, name) for name in last.index},
+        "seconds_to_plain_quality": {name: to_plain_quality(curve, name, "seconds") for name in last.index},
+        "steps_to_plain_quality": {name: to_plain_quality(curve, name, "step") for name in last.index},
         "best_on_validation": {"all": {**finding(psnr[best] - psnr[PLAIN], "dB", bounds), "variant": best}},
         "fewest_calls": {name: {"value": realistic.get(name), "unit": "calls"} for name in psnr},
     }
 
 
-def seconds_to_plain(curve: pd.DataFrame, name: str) -> dict:
-    """Seconds until a variant has the plain model's final quality on validation patches, by the plain model's seconds: the median of the
-    seeds. One that never gets there counts with all of its seconds; `reached` says how many do."""
+def to_plain_quality(curve: pd.DataFrame, name: str, spent: str) -> dict:
+    """What ("step" or "seconds") a variant has spent when it has the plain model's final quality on validation patches, by what the plain
+    model spends: the median of the seeds. One that never gets there counts with all it spent; `reached` says how many do."""
     ratios, reached = [], 0
     for seed, mine in curve[curve["variant"] == name].groupby("seed"):
         plain = curve[(curve["variant"] == PLAIN) & (curve["seed"] == seed)].iloc[-1]
         there = mine[mine["psnr"] >= plain["psnr"]]
         reached += len(there) > 0
-        ratios.append((there if len(there) else mine.tail(1))["seconds"].iloc[0] / plain["seconds"])
+        ratios.append((there if len(there) else mine.tail(1))[spent].iloc[0] / plain[spent])
     return {**single(np.median(ratios), len(ratios), "ratio", min(ratios), max(ratios)), "reached": reached}
 
 
-def summary(
-    rows: pd.DataFrame, sets: pd.DataFrame, curve: pd.DataFrame, variants: Variants, fits: dict, seconds: dict, calls: int
-) -> pd.DataFrame:
+def summary(rows: pd.DataFrame, sets: pd.DataFrame, curve: pd.DataFrame, fits: dict[str, float], seconds: dict, calls: int) -> pd.DataFrame:
     """A row a variant and number of calls: means over patches and seeds; seconds of training, and of the restoration of one patch, with
     the DIP fits of each."""
     keys = ["variant", "calls"]
@@ -135,8 +137,7 @@ def summary(
     table = table.join(
         curve.groupby(["variant", "seed"])["seconds"].last().groupby("variant").mean().rename("training seconds"), on="variant"
     )
-    used = {name: fits[v.network][str(v.length)] if v.uses_dip else 0.0 for name, v in variants.every.items() if v.network in fits}
-    table["seconds a patch"] = table["variant"].map({name: value + used.get(name, 0.0) for name, value in seconds.items()})
+    table["seconds a patch"] = table["variant"].map({name: value + fits.get(name, 0.0) for name, value in seconds.items()})
     table.loc[table["calls"] != calls, ["training seconds", "seconds a patch"]] = np.nan
     return table.round({"psnr": 2, "ssim": 3, "frechet": 2, "kernel": 4, "recall": 2, "training seconds": 1, "seconds a patch": 4})
 

@@ -6,6 +6,7 @@ A DIP sees one measurement and no clean patch. Seconds are of one patch; they co
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,12 +23,13 @@ from dualprior.degradation.measurement import Measurement, measure, observe
 from dualprior.degradation.task import Task
 from dualprior.dip.fit import fit_images
 from dualprior.pipeline.fit_dip import recipe
+from studies.training.params import split_fit
 
 if TYPE_CHECKING:
     from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
-PARAMS = ("tasks", "ablated", "dip", "lengths", "tv_weight")
+PARAMS = ("tasks", "dip", "fits", "tv_weight")
 SPLITS = ("train", "val", "test")
 BATCH = 128  # patches fitted side by side
 
@@ -37,8 +39,10 @@ def run(config: Config, paths: Paths, key: str) -> None:
     dip: DIP = config.dip
     task: Task = config.tasks[key]
     where, folder = device.pick(), paths.inside("guesses").data / key
-    networks = list(dip.networks) if key == config.ablated else list(dip.networks)[:1]
-    settings = {"dip": dip.model_dump(mode="json"), "task": task.plain, "lengths": config.lengths, "networks": networks}
+    lengths: dict[str, list[int]] = {}
+    for network, length in sorted(split_fit(fit) for fit in config.fits[key]):
+        lengths.setdefault(network, []).append(length)
+    settings = {"dip": dip.model_dump(mode="json"), "task": task.plain, "lengths": lengths}
     seconds = {}
     for split in SPLITS:
         clean = to_unit(io.read_array(paths.split(split)))
@@ -49,23 +53,21 @@ def run(config: Config, paths: Paths, key: str) -> None:
         cheap = measured.op.cheap_start(measured.y)
         io.write_array(folder / f"{split}_cheap.npy", kept_as(cheap))
         io.write_array(folder / f"{split}_smooth.npy", kept_as(cheap if measured.op.hides else smoothed(cheap, config.tv_weight)))
-        for network in networks:
+        for network, own in lengths.items():
             with io.CheckpointFolder(paths.scratch / "guesses" / io.fingerprint(settings | {"network": network}, measured.y)) as saved:
                 state = saved.load() or {"images": [], "seconds": 0.0}
                 for first in range(len(state["images"]) * BATCH, len(names), BATCH):
                     begin = time.perf_counter()
-                    fitted = fit_batch(
-                        part(measured, slice(first, first + BATCH)), dip, network, config.lengths, f"{key}, {split} from {first}"
-                    )
+                    fitted = fit_batch(part(measured, slice(first, first + BATCH)), dip, network, own, f"{key}, {split} from {first}")
                     state["seconds"] += time.perf_counter() - begin
                     state["images"].append(torch.from_numpy(fitted))
                     saved.save(state)
-                for place, length in enumerate(config.lengths):
+                for place, length in enumerate(own):
                     images = np.concatenate([batch[place].numpy() for batch in state["images"]])
                     io.write_array(folder / f"{split}_{network}{length}.npy", images)
                 saved.clear()
-            each = state["seconds"] / len(names) / max(config.lengths)
-            seconds.setdefault(split, {})[network] = {str(length): each * length for length in config.lengths}
+            each = state["seconds"] / len(names) / max(own)
+            seconds.setdefault(split, {}).update({f"{network}{length}": each * length for length in own})
     io.write_json(folder / "seconds.json", seconds)
 
 
@@ -73,7 +75,7 @@ def part(measured: Measurement, place: slice) -> Measurement:
     return measured._replace(op=measured.op[place], y=measured.y[place], names=measured.names[place])
 
 
-def fit_batch(measured: Measurement, dip: DIP, network: str, lengths: tuple[int, ...], what: str) -> np.ndarray:
+def fit_batch(measured: Measurement, dip: DIP, network: str, lengths: Sequence[int], what: str) -> np.ndarray:
     """The average output after each of the lengths: float16 [lengths, n, C, H, W]."""
     op, y = measured.op.fit_target(measured.y)
     own = recipe(dip, dip.networks[network], measured)

@@ -18,6 +18,7 @@ class Patches(Folders):
     each: Count
 
 
+Fit = Annotated[str, Field(pattern="^[a-z]+[1-9][0-9]*$")]  # a network and its steps: "skip50"
 Guess = Literal["cheap", "smooth", "dip"]  # the operator's cheap start; the same, or total variation of what is noisy; a DIP's output
 
 
@@ -26,8 +27,7 @@ class Variant(Section):
 
     condition: Annotated[tuple[Guess, ...], Field(min_length=1)]  # what it sees
     mean: Guess | None  # of the residual, or where a truncated chain starts
-    network: str  # of the DIP
-    length: Count  # steps of the DIP
+    fit: Fit | None  # of the DIP, where it is not the one that the problem's others have
     residual: bool  # what is diffused is the image less the mean
     sigma_max: Positive | None  # trained up to this level, and started from the mean noised to it
     initialised: bool  # weights first fitted as a DIP
@@ -56,12 +56,14 @@ class Variants(Section):
 
     @property
     def every(self) -> dict[str, Variant]:
-        """Those compared, and those of the axes as "condition length=25"."""
+        """Those compared, and those of the axes as "truncated fit=skip25" and "condition condition=cheap+dip"."""
         usual = self.usual.model_dump()
         found = {name: Variant(**usual | own) for name, own in self.compared.items()}
         for name, axes in self.axes.items():
             of = found[name].model_dump()
-            found |= {f"{name} {axis}={value}": Variant(**of | {axis: value}) for axis, values in axes.items() for value in values}
+            for axis, value in ((axis, value) for axis, values in axes.items() for value in values):
+                shown = "+".join(value) if isinstance(value, list | tuple) else value
+                found[f"{name} {axis}={shown}"] = Variant(**of | {axis: value})
         return found
 
 
@@ -92,7 +94,7 @@ class Params(Section):
     ablated: str
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     dip: DIP
-    lengths: Annotated[tuple[Count, ...], Field(min_length=1)]
+    fits: dict[str, Annotated[tuple[Fit, ...], Field(min_length=1)]]
     tv_weight: Positive
     ddpm: DDPM
     variants: Variants
@@ -105,9 +107,18 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _what_is_named_is_there(self):
+        if set(self.fits) != set(self.problems):
+            raise ValueError("fits and problems name different problems")
+        for fit in (fit for fits in self.fits.values() for fit in fits):
+            if split_fit(fit)[0] not in self.dip.networks:
+                raise ValueError(f"fits: {fit} is not of dip.networks")
         for name, variant in self.variants.every.items():
-            if variant.length not in self.lengths:
-                raise ValueError(f"variant {name}: length={variant.length} is not in lengths")
-            if variant.network not in self.dip.networks:
-                raise ValueError(f"variant {name}: network={variant.network} is not in dip.networks")
+            if variant.fit not in (None, *self.fits[self.ablated]):
+                raise ValueError(f"variant {name}: fit={variant.fit} is not among the fits of {self.ablated}")
         return self
+
+
+def split_fit(fit: str) -> tuple[str, int]:
+    """The network and the number of steps."""
+    name = fit.rstrip("0123456789")
+    return name, int(fit[len(name) :])

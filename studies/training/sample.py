@@ -25,14 +25,14 @@ from dualprior.pipeline.fit_dip import recipe
 from studies.training.conditional import Frame, Handed, restore
 from studies.training.given import Given, read_given
 from studies.training.guesses import BATCH, part
-from studies.training.params import Refits, Variant, Variants
+from studies.training.params import Refits, Variant, Variants, split_fit
 from studies.training.train import chosen, read_curve
 
 if TYPE_CHECKING:
     from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
-PARAMS = ("tasks", "ablated", "seeds", "dip", "variants", "calls", "more_calls", "plain_calls", "refits")
+PARAMS = ("tasks", "ablated", "seeds", "dip", "fits", "variants", "calls", "more_calls", "plain_calls", "refits")
 REFITTED, MIXED = "refitted", "mixed"  # beside the plain model: guided by a DIP that goes on from the guess, by the same DIP as it was
 
 
@@ -50,7 +50,7 @@ def run(config: Config, paths: Paths, key: str) -> None:
     measured = observe(tensors, task, names, where)
     seconds = {}
     for name, variant in chosen(variants, key == config.ablated).items():
-        given = read_given(paths, key, "test", variant).to(where)
+        given = read_given(paths, key, "test", variant, config.fits[key][0]).to(where)
         frame = Frame(variant.residual, float(errors[name]))
         plain = variant == variants.usual
         for seed in config.seeds:
@@ -62,7 +62,7 @@ def run(config: Config, paths: Paths, key: str) -> None:
             found[name] |= {str(calls): made(calls) for calls in (*config.more_calls, *([config.plain_calls] if plain else []))}
             if plain:
                 for way in (REFITTED, MIXED):
-                    handed = partial(guided, measured, config.dip, variant.length, refits, again=way == REFITTED)
+                    handed = partial(guided, measured, config.dip, config.fits[key][0], refits, again=way == REFITTED)
                     with Stopwatch(len(names)) as watch:
                         found[way] = {str(config.calls): made(config.calls, handed)}
                     seconds[way] = watch.seconds
@@ -94,10 +94,11 @@ def in_batches(
     return torch.cat(found)
 
 
-def guided(measured: Measurement, dip: DIP, steps: int, refits: Refits, place: slice, *, again: bool) -> Handed:
+def guided(measured: Measurement, dip: DIP, fit: str, refits: Refits, place: slice, *, again: bool) -> Handed:
     """A DIP fitted to the measurements, a share of which is handed back after some calls; `again`: fitted on from the guess before."""
     measured = part(measured, place)
-    own = recipe(dip, next(iter(dip.networks.values())), measured)
+    network, steps = split_fit(fit)
+    own = recipe(dip, dip.networks[network], measured)
     common = {"device": measured.y.device, "network": build(own.kind, own.seed, measured.names, **own.network)}
     op, y = measured.op.fit_target(measured.y)
     for step in fit_images(own, op, y, measured.names, measured.size, steps, **common):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -30,29 +31,32 @@ if TYPE_CHECKING:
     from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
-PARAMS = ("ddpm", "variants", "initialise", "calls", "seeds", "ablated")
+PARAMS = ("ddpm", "variants", "initialise", "calls", "seeds", "ablated", "fits")
 
 
 def run(config: Config, paths: Paths, key: str) -> None:
     """key: the problem. Writes the curve of every training, and its model."""
     trainer = Trainer(config.ddpm, config.initialise, config.calls, device.pick())
     clean = {split: to_unit(io.read_array(paths.split(split))) for split in ("train", "val")}
-    tables = []
-    for name, variant in chosen(config.variants, key == config.ablated).items():
-        given = {split: read_given(paths, key, split, variant) for split in clean}
-        for seed in config.seeds:
-            own = {**trainer.plain, "variant": variant.model_dump(), "seed": seed}
-            mark = io.fingerprint(own, clean["train"], given["train"].condition)
-            with io.CheckpointFolder(paths.scratch / "train" / mark) as saved:
-                state = saved.load()
-                if state is None:
-                    denoiser, rows = trainer(variant, clean, given, seed, f"{key}, {name}, seed {seed}")
-                    state = {"rows": rows, "weights": checkpoint.weights(denoiser)}
-                    saved.save(state)
-            folder = paths.inside(f"{key}/{name}/{seed}").models
-            checkpoint.save(folder, trainer.fresh(variant), state["weights"], **trainer.about(variant))
-            tables.append(pd.DataFrame(state["rows"]).assign(variant=name, seed=seed))
-    io.write_table(paths.inside("curves").data / f"{key}.csv", pd.concat(tables, ignore_index=True))
+    variants = chosen(config.variants, key == config.ablated)
+    given = {
+        name: {split: read_given(paths, key, split, variant, config.fits[key][0]) for split in clean} for name, variant in variants.items()
+    }
+    settings = {**trainer.plain, "variants": {name: variant.model_dump() for name, variant in variants.items()}, "seeds": config.seeds}
+    mark = io.fingerprint(settings, clean["train"], *(own["train"].condition for own in given.values()))
+    with io.CheckpointFolder(paths.scratch / "train" / mark) as saved:
+        finished = saved.load() or {}
+        for (name, variant), seed in product(variants.items(), config.seeds):
+            place = f"{key}/{name}/{seed}"
+            if place not in finished:
+                denoiser, rows = trainer(variant, clean, given[name], seed, place)
+                rows = [{**row, "variant": name, "seed": seed} for row in rows]
+                finished[place] = {"rows": rows, "weights": checkpoint.weights(denoiser)}
+                saved.save(finished)
+            checkpoint.save(paths.inside(place).models, trainer.fresh(variant), finished[place]["weights"], **trainer.about(variant))
+        rows = [row for own in finished.values() for row in own["rows"]]
+        io.write_table(paths.inside("curves").data / f"{key}.csv", pd.DataFrame(rows))
+        saved.clear()  # the result is written; a forced rerun starts afresh
 
 
 def chosen(variants: Variants, ablated: bool) -> dict[str, Variant]:

@@ -30,13 +30,20 @@ def params() -> Params:
         "scales": [1.0],
         "each": 4,
     }
-    data |= {"problems": ["sr4"], "seeds": [0, 1], "lengths": [2, 4], "calls": 2, "more_calls": [1], "plain_calls": 3}
+    data |= {
+        "problems": ["sr4"],
+        "ablated": "sr4",
+        "seeds": [0, 1],
+        "fits": {"sr4": ["skip4", "skip2"]},
+        "calls": 2,
+        "more_calls": [1],
+        "plain_calls": 3,
+    }
     net = {"kind": "skip", "channels": [4, 4], "skip_channels": 2, "input_channels": 4}
     data["dip"] |= {"networks": {"skip": net}, "steps": 4, "snapshots": 2, "least_step": 2, "precision": "float32"}
     data["ddpm"]["network"]["channels"] = 8
     data["ddpm"]["training"] |= {"steps": 2, "batch_size": 2, "log_every": 1, "precision": "float32"}
-    data["variants"]["usual"]["length"] = 4
-    data["variants"]["axes"] = {"both": {"length": [2]}}
+    data["variants"]["axes"] = {"truncated": {"fit": ["skip2"]}}
     data["initialise"] |= {"images": 4, "steps": 2}
     data["variations"] |= {"starts": ["skip4", "cheap"], "levels": [0.3, 0.6], "calls": [2, 3], "noise_calls": 4, "draws": 2}
     data["refits"] = {"at": [1], "steps": 2, "share": 0.5}
@@ -135,6 +142,6 @@ def test_seconds_to_the_plain_quality_count_the_fits_and_who_never_gets_there():
     rows += [("quick", 0, s, 5.0 + 10.0 * s, 22.0 + s, 5.0) for s in (1, 2, 3, 4)]
     rows += [("slow", 0, s, 10.0 * s, 20.0, 0.0) for s in (1, 2, 3, 4)]
     curve = pd.DataFrame(rows, columns=columns)
-    quick, slow = (evaluate.seconds_to_plain(curve, name) for name in ("quick", "slow"))
+    quick, slow = (evaluate.to_plain_quality(curve, name, "seconds") for name in ("quick", "slow"))
     assert (quick["value"], quick["reached"]) == (pytest.approx(25 / 40), 1)
     assert (slow["value"], slow["reached"]) == (1.0, 0)
