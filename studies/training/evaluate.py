@@ -26,12 +26,15 @@ if TYPE_CHECKING:
     from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
-PARAMS = ("evaluate", "problems", "ablated", "seeds", "variants", "fits", "calls", "plain_calls", "variations")
-PLAIN, LONGER = "plain", "longer"
-FAMILIES = ("condition", "residual", "truncated")  # alpha to gamma: the best of them is chosen on validation patches
-CONTROLS = {"residual": "residual_control", "truncated": "truncated_control", "refitted": "mixed"} | {
-    f"truncated sigma_max={level}": f"truncated_control sigma_max={level}" for level in (0.25, 1.0)
-}
+PARAMS = ("evaluate", "problems", "ablated", "seeds", "variants", "calls", "plain_calls", "variations")
+PLAIN = "plain"
+WITH_DIP = ("condition", "residual", "truncated")  # alpha to gamma
+WITHOUT = ("plain", "longer", "more_data", "condition_control", "residual_control", "truncated_control")
+CONTROLS = (
+    {name: f"{name}_control" for name in WITH_DIP}
+    | {"refitted": "mixed"}
+    | {f"truncated sigma_max={level}": f"truncated_control sigma_max={level}" for level in (0.25, 1.0)}
+)
 
 
 def run(config: Config, paths: Paths) -> None:
@@ -42,16 +45,15 @@ def run(config: Config, paths: Paths) -> None:
     clean, groups = io.read_array(paths.split("test")), io.read_array(paths.folder("groups.npy"))
     tables, curves, found = [], [], {}
     for problem in config.problems:
-        spent = partial(seconds_of_fits, variants=variants, fit=config.fits[problem][0])
-        fits = io.read_json(paths.inside("guesses").data / problem / "seconds.json")
-        curve = with_fits(read_curve(paths, problem), spent(fits["train"]), len(io.read_array(paths.split("train"))))
-        rows, sets = judged(
-            paths, problem, [*chosen(variants, problem == config.ablated), "refitted", "mixed"], config.seeds, clean, groups, reader
-        )
+        own = chosen(variants, problem == config.ablated)
+        each = io.read_json(paths.inside("guesses").data / problem / "chosen.json")["seconds"]
+        guessed = {name: sum(each[guess] for guess in variant.guesses) for name, variant in own.items()}
+        curve = with_guesses(read_curve(paths, problem), {name: variant.patches * guessed[name] for name, variant in own.items()})
+        rows, sets = judged(paths, problem, [*own, "refitted", "mixed"], config.seeds, clean, groups, reader)
         for question, answers in answered(rows, sets, curve, config.calls, config.plain_calls, bounds).items():
             found.setdefault(question, {}).update({f"{problem}_{name}": value for name, value in answers.items()})
         seconds = io.read_json(paths.inside("restored").data / problem / "seconds.json")
-        tables.append(summary(rows, sets, curve, spent(fits["test"]), seconds, config.calls).assign(problem=problem))
+        tables.append(summary(rows, sets, curve, guessed, seconds, config.calls).assign(problem=problem))
         curves.append(curve.assign(problem=problem))
     table = pd.concat(tables, ignore_index=True)
     table.insert(0, "problem", table.pop("problem"))
@@ -62,15 +64,10 @@ def run(config: Config, paths: Paths) -> None:
     io.write_json(paths.metrics("findings.json"), found)
 
 
-def seconds_of_fits(each: dict[str, float], variants: Variants, fit: str) -> dict[str, float]:
-    """Of one patch, for every variant. each: those of every fit; fit: of the variants that name no other."""
-    return {name: each.get(v.fit or fit, np.nan) if v.uses_dip else 0.0 for name, v in variants.every.items()}
-
-
-def with_fits(curve: pd.DataFrame, each: dict[str, float], patches: int) -> pd.DataFrame:
-    """The curve with the seconds of the DIP fits of all training patches added where a variant uses them."""
-    fits = patches * curve["variant"].map(each)
-    return curve.assign(fits=fits, seconds=curve["seconds"] + fits)
+def with_guesses(curve: pd.DataFrame, spent: dict[str, float]) -> pd.DataFrame:
+    """The curve with the seconds of all guesses of training patches added."""
+    guesses = curve["variant"].map(spent)
+    return curve.assign(guesses=guesses, seconds=curve["seconds"] + guesses)
 
 
 def judged(
@@ -97,39 +94,58 @@ def judged(
 def answered(
     rows: pd.DataFrame, sets: pd.DataFrame, curve: pd.DataFrame, calls: int, plain_calls: int, bounds: Interval
 ) -> dict[str, dict[str, Finding]]:
-    """{question: {variant: answer}}. The unit of an interval is a photograph; seeds are averaged."""
-    psnr = rows[rows["calls"] == calls].pivot_table(index="group", columns="variant", values="psnr")
+    """{question: {variant: answer}}."""
+    psnr = rows[rows["calls"] == calls].pivot_table(index="group", columns=["variant", "seed"], values="psnr")
+    names = psnr.columns.unique("variant")
     last = curve.groupby(["variant", "seed"])["psnr"].last().groupby("variant").mean()
-    best = str(last[list(FAMILIES)].idxmax())
-    reference = sets[(sets["variant"] == PLAIN) & (sets["calls"] == plain_calls)]["frechet"].mean()
-    means = sets[sets["calls"] > 0].groupby(["variant", "calls"])["frechet"].mean()
-    realistic = means[means <= reference].reset_index().groupby("variant")["calls"].min()
-    return {
-        "gain_over_plain_db": {name: finding(psnr[name] - psnr[PLAIN], "dB", bounds) for name in psnr},
-        "gain_over_longer_db": {name: finding(psnr[name] - psnr[LONGER], "dB", bounds) for name in psnr},
-        "gain_over_control_db": {a: finding(psnr[a] - psnr[b], "dB", bounds) for a, b in CONTROLS.items() if a in psnr},
-        "seconds_to_plain_quality": {name: to_plain_quality(curve, name, "seconds") for name in last.index},
-        "steps_to_plain_quality": {name: to_plain_quality(curve, name, "step") for name in last.index},
-        "best_on_validation": {"all": {**finding(psnr[best] - psnr[PLAIN], "dB", bounds), "variant": best}},
-        "fewest_calls": {name: {"value": realistic.get(name), "unit": "calls"} for name in psnr},
+    dip, other = (str(last[list(family)].idxmax()) for family in (WITH_DIP, WITHOUT))
+    controls = {a: b for a, b in CONTROLS.items() if a in names}
+    trained = {a: b for a, b in controls.items() if a in last}
+    distance = sets[sets["calls"] > 0].pivot_table(index="seed", columns=["variant", "calls"], values="frechet")
+    reference = distance[PLAIN, plain_calls]
+    means = distance.mean().rename("frechet")
+    realistic = means[means <= reference.mean()].reset_index().groupby("variant")["calls"].min()
+    found = {
+        "gain_over_plain_db": {name: gain(psnr[name] - psnr[PLAIN], bounds) for name in names},
+        "gain_over_control_db": {a: gain(psnr[a] - psnr[b], bounds) for a, b in controls.items()},
+        "best_with_dip_over_best_without_db": {"all": {**gain(psnr[dip] - psnr[other], bounds), "dip": dip, "without": other}},
+        "fewest_calls": {name: {"value": realistic.get(name), "unit": "calls"} for name in names},
+        "frechet_by_plain": {name: ratio(distance[name, calls] / reference) for name in names},
     }
+    for spent, unit in {"seconds": "seconds", "step": "steps"}.items():
+        found[f"{unit}_to_plain_quality"] = {name: to_quality(curve, name, PLAIN, spent) for name in last.index}
+        found[f"{unit}_to_control_quality"] = {a: to_quality(curve, a, b, spent) for a, b in trained.items()}
+    return found
 
 
-def to_plain_quality(curve: pd.DataFrame, name: str, spent: str) -> dict:
-    """What ("step" or "seconds") a variant has spent when it has the plain model's final quality on validation patches, by what the plain
-    model spends: the median of the seeds. One that never gets there counts with all it spent; `reached` says how many do."""
-    ratios, reached = [], 0
+def gain(values: pd.DataFrame, bounds: Interval) -> Finding:
+    """values: photographs × seeds. Photographs are the unit of the interval; beside it the range of the seeds' means."""
+    seeds = values.mean().round(4)
+    return {**finding(values.mean(axis=1), "dB", bounds), "seeds_lo": seeds.min(), "seeds_hi": seeds.max()}
+
+
+def ratio(values: pd.Series) -> Finding:
+    """Mean and range of the seeds."""
+    return single(values.mean(), len(values), "ratio", values.min(), values.max())
+
+
+def to_quality(curve: pd.DataFrame, name: str, rival: str, spent: str) -> dict:
+    """What ("step" or "seconds") a variant has spent when it has a rival's final quality on validation patches, and keeps it, by what the
+    rival spends in all: the median of the seeds, none where most never get there; `reached` says how many do."""
+    ratios = []
     for seed, mine in curve[curve["variant"] == name].groupby("seed"):
-        plain = curve[(curve["variant"] == PLAIN) & (curve["seed"] == seed)].iloc[-1]
-        there = mine[mine["psnr"] >= plain["psnr"]]
-        reached += len(there) > 0
-        ratios.append((there if len(there) else mine.tail(1))[spent].iloc[0] / plain[spent])
-    return {**single(np.median(ratios), len(ratios), "ratio", min(ratios), max(ratios)), "reached": reached}
+        end = curve[(curve["variant"] == rival) & (curve["seed"] == seed)].iloc[-1]
+        kept = mine["psnr"][::-1].cummin()[::-1] >= end["psnr"]
+        ratios.append(mine.loc[kept, spent].min() / end[spent] if kept.any() else np.inf)
+    value, low, high = (None if np.isinf(x) else round(float(x), 4) for x in (np.median(ratios), min(ratios), max(ratios)))
+    return {"value": value, "lo": low, "hi": high, "n": len(ratios), "unit": "ratio", "reached": int(np.isfinite(ratios).sum())}
 
 
-def summary(rows: pd.DataFrame, sets: pd.DataFrame, curve: pd.DataFrame, fits: dict[str, float], seconds: dict, calls: int) -> pd.DataFrame:
-    """A row a variant and number of calls: means over patches and seeds; seconds of training, and of the restoration of one patch, with
-    the DIP fits of each."""
+def summary(
+    rows: pd.DataFrame, sets: pd.DataFrame, curve: pd.DataFrame, guessed: dict[str, float], seconds: dict, calls: int
+) -> pd.DataFrame:
+    """A row a variant and number of calls: means over patches and seeds; seconds of training, and of the restoration of one patch, the
+    guesses of each included."""
     keys = ["variant", "calls"]
     table = (
         rows.groupby(keys, sort=False)[list(METRICS)].mean().join(sets.groupby(keys)[["frechet", "kernel", "recall"]].mean()).reset_index()
@@ -137,7 +153,9 @@ def summary(rows: pd.DataFrame, sets: pd.DataFrame, curve: pd.DataFrame, fits: d
     table = table.join(
         curve.groupby(["variant", "seed"])["seconds"].last().groupby("variant").mean().rename("training seconds"), on="variant"
     )
-    table["seconds a patch"] = table["variant"].map({name: value + fits.get(name, 0.0) for name, value in seconds.items()})
+    table["seconds a patch"] = table["variant"].map(
+        {name: value + guessed.get(name, guessed["residual"]) for name, value in seconds.items()}
+    )
     table.loc[table["calls"] != calls, ["training seconds", "seconds a patch"]] = np.nan
     return table.round({"psnr": 2, "ssim": 3, "frechet": 2, "kernel": 4, "recall": 2, "training seconds": 1, "seconds a patch": 4})
 
@@ -147,7 +165,7 @@ def training_curves(curves: pd.DataFrame, variants: Variants) -> Figure:
     problems = list(curves["problem"].unique())
     figure, axes = new_figure(1, len(problems), 4.8, 3.8)
     for ax, problem in zip(axes[0], problems, strict=True):
-        for name, colour in zip(variants.compared, [*SERIES, "#999999", "#8c564b"], strict=False):
+        for name, colour in zip(variants.compared, [*SERIES, "#999999", "#8c564b", "#222222"], strict=False):
             mine = curves[(curves["problem"] == problem) & (curves["variant"] == name)].groupby("step")[["seconds", "psnr"]].mean()
             ax.plot(
                 mine["seconds"],
@@ -157,6 +175,6 @@ def training_curves(curves: pd.DataFrame, variants: Variants) -> Figure:
                 linestyle="-" if variants.every[name].uses_dip else "--",
                 label=name,
             )
-        describe(ax, "seconds of training, DIP fits included", "PSNR on validation patches, dB", problem)
+        describe(ax, "seconds of training, guesses included", "PSNR on validation patches, dB", problem)
     axes[0][0].legend(fontsize=8, frameon=False)
     return figure

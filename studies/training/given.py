@@ -30,11 +30,12 @@ class Given:
 
 
 def read_guess(paths: Paths, problem: str, split: str, guess: str) -> Tensor:
-    """[N, C, H, W] in [-1, 1]. guess: "cheap", "smooth", or a fit."""
+    """[N, C, H, W] in [-1, 1]. guess: "cheap", "classic", "dip", or a fit that was not chosen."""
     return torch.from_numpy(io.read_array(paths.inside("guesses").data / problem / f"{split}_{guess}.npy")).float()
 
 
-def read_given(paths: Paths, problem: str, split: str, variant: Variant, fit: str) -> Given:
-    """What a variant knows of the images of a split. fit: of the problem's variants that name no other."""
-    read = lambda guess: read_guess(paths, problem, split, (variant.fit or fit) if guess == "dip" else guess)  # noqa: E731
+def read_given(paths: Paths, problem: str, split: str, variant: Variant) -> Given:
+    """What a variant knows of the images of a split; of training patches, of as many as it has."""
+    count = variant.patches if split == "train" else None
+    read = lambda guess: read_guess(paths, problem, split, (variant.fit or guess) if guess == "dip" else guess)[:count]  # noqa: E731
     return Given(torch.cat([read(guess) for guess in variant.condition], dim=1), None if variant.mean is None else read(variant.mean))

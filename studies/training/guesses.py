@@ -1,12 +1,15 @@
-"""guesses@problem: the measurement of every patch, and the first guesses of it: the cheap start, and DIPs after a few steps.
+"""guesses@problem: the measurement of every patch, and first guesses of it: the cheap start, total variation, DIPs after a few steps.
 
-A DIP sees one measurement and no clean patch. Seconds are of one patch; they count as training, and as restoration.
+A DIP sees one measurement and no clean patch. Which fit and which weight of total variation are used is chosen on validation
+patches, from lists of one length. Seconds are of one patch; they count as training, and as restoration.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,18 +21,19 @@ from dualprior.common import device, io
 from dualprior.common.params import DIP
 from dualprior.common.progress import track
 from dualprior.data.pixels import to_unit
+from dualprior.data.validation import mean_psnr
 from dualprior.degradation.data_consistency import project_on_exact_data
 from dualprior.degradation.measurement import Measurement, measure, observe
 from dualprior.degradation.task import Task
 from dualprior.dip.fit import fit_images
 from dualprior.pipeline.fit_dip import recipe
-from studies.training.params import split_fit
+from studies.training.params import Patches, split_fit
 
 if TYPE_CHECKING:
     from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
-PARAMS = ("tasks", "dip", "fits", "tv_weight")
+PARAMS = ("tasks", "patches", "ablated", "dip", "fits", "more_fits", "tv_weights")
 SPLITS = ("train", "val", "test")
 BATCH = 128  # patches fitted side by side
 
@@ -37,38 +41,57 @@ BATCH = 128  # patches fitted side by side
 def run(config: Config, paths: Paths, key: str) -> None:
     """key: the problem. Resumes after the last batch that was finished."""
     dip: DIP = config.dip
+    patches: Patches = config.patches
     task: Task = config.tasks[key]
-    where, folder = device.pick(), paths.inside("guesses").data / key
+    folder, every = paths.inside("guesses").data / key, (*config.fits, *config.more_fits)
+    clean = {split: to_unit(io.read_array(paths.split(split))) for split in SPLITS}
+    measured = {split: measured_patches(folder, split, key, task, x) for split, x in clean.items()}
+    fitted = partial(fit_all, dip=dip, scratch=paths.scratch / "guesses")
+    fits = {"val": fitted(measured["val"], every if config.ablated == key else config.fits)}
+    smooth = {str(weight): total_variation(measured["val"], weight)[0] for weight in config.tv_weights}
+    scores = {name: round(mean_psnr(torch.from_numpy(x).float(), clean["val"]), 2) for name, x in {**smooth, **fits["val"][0]}.items()}
+    fit, weight = max(config.fits, key=scores.get), max(smooth, key=scores.get)
+    wanted = every if config.ablated == key else (fit,)
+    fits["train"] = fitted(part(measured["train"], slice(patches.fitted)), wanted)
+    fits["test"] = fitted(measured["test"], wanted)
+    for split, seen in measured.items():
+        classic, seconds = total_variation(seen, float(weight))
+        found = {"cheap": kept_as(seen.op.cheap_start(seen.y)), "classic": classic, "dip": fits[split][0][fit]}
+        for name, guess in (found | {name: fits[split][0][name] for name in wanted}).items():
+            io.write_array(folder / f"{split}_{name}.npy", guess)
+    spent = fits["test"][1]
+    spent |= {"cheap": 0.0, "classic": seconds, "dip": spent[fit]}
+    io.write_json(folder / "chosen.json", {"fit": fit, "weight": weight, "validation_psnr": scores, "seconds": spent})
+
+
+def measured_patches(folder: Path, split: str, problem: str, task: Task, clean: Tensor) -> Measurement:
+    names = [f"{split}-{k}" for k in range(len(clean))]
+    tensors = measure(clean, task, 0, problem, names)
+    io.write_tensors(folder / f"{split}_y.safetensors", tensors)
+    return observe(tensors, task, names, device.pick())
+
+
+def fit_all(measured: Measurement, fits: Sequence[str], dip: DIP, scratch: Path) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """The output of every fit, float16 [n, C, H, W], and its seconds a patch."""
     lengths: dict[str, list[int]] = {}
-    for network, length in sorted(split_fit(fit) for fit in config.fits[key]):
+    for network, length in sorted(split_fit(fit) for fit in fits):
         lengths.setdefault(network, []).append(length)
-    settings = {"dip": dip.model_dump(mode="json"), "task": task.plain, "lengths": lengths}
-    seconds = {}
-    for split in SPLITS:
-        clean = to_unit(io.read_array(paths.split(split)))
-        names = [f"{split}-{k}" for k in range(len(clean))]
-        tensors = measure(clean, task, 0, key, names)
-        io.write_tensors(folder / f"{split}_y.safetensors", tensors)
-        measured = observe(tensors, task, names, where)
-        cheap = measured.op.cheap_start(measured.y)
-        io.write_array(folder / f"{split}_cheap.npy", kept_as(cheap))
-        io.write_array(folder / f"{split}_smooth.npy", kept_as(cheap if measured.op.hides else smoothed(cheap, config.tv_weight)))
-        for network, own in lengths.items():
-            with io.CheckpointFolder(paths.scratch / "guesses" / io.fingerprint(settings | {"network": network}, measured.y)) as saved:
-                state = saved.load() or {"images": [], "seconds": 0.0}
-                for first in range(len(state["images"]) * BATCH, len(names), BATCH):
-                    begin = time.perf_counter()
-                    fitted = fit_batch(part(measured, slice(first, first + BATCH)), dip, network, own, f"{key}, {split} from {first}")
-                    state["seconds"] += time.perf_counter() - begin
-                    state["images"].append(torch.from_numpy(fitted))
-                    saved.save(state)
-                for place, length in enumerate(own):
-                    images = np.concatenate([batch[place].numpy() for batch in state["images"]])
-                    io.write_array(folder / f"{split}_{network}{length}.npy", images)
-                saved.clear()
-            each = state["seconds"] / len(names) / max(own)
-            seconds.setdefault(split, {}).update({f"{network}{length}": each * length for length in own})
-    io.write_json(folder / "seconds.json", seconds)
+    found, seconds = {}, {}
+    for network, own in lengths.items():
+        settings = {"dip": dip.model_dump(mode="json"), "network": network, "lengths": own, "names": measured.names}
+        with io.CheckpointFolder(scratch / io.fingerprint(settings, measured.y)) as saved:
+            state = saved.load() or {"images": [], "seconds": 0.0}
+            for first in range(len(state["images"]) * BATCH, len(measured.names), BATCH):
+                begin = time.perf_counter()
+                batch = fit_batch(part(measured, slice(first, first + BATCH)), dip, network, own, f"{measured.names[first]}, {network}")
+                state["seconds"] += time.perf_counter() - begin
+                state["images"].append(torch.from_numpy(batch))
+                saved.save(state)
+            saved.clear()
+        for place, length in enumerate(own):
+            found[f"{network}{length}"] = np.concatenate([batch[place].numpy() for batch in state["images"]])
+            seconds[f"{network}{length}"] = state["seconds"] / len(measured.names) * length / max(own)
+    return found, seconds
 
 
 def part(measured: Measurement, place: slice) -> Measurement:
@@ -87,9 +110,13 @@ def fit_batch(measured: Measurement, dip: DIP, network: str, lengths: Sequence[i
     return np.stack(kept)
 
 
-def smoothed(y: Tensor, weight: float) -> Tensor:
-    """Total variation (Chambolle 2004) of every image."""
-    return torch.stack([torch.from_numpy(denoise_tv_chambolle(image, weight, channel_axis=0)) for image in y.cpu().numpy()]).to(y)
+def total_variation(measured: Measurement, weight: float) -> tuple[np.ndarray, float]:
+    """Of the cheap start (Chambolle 2004), exact data kept: float16 [n, C, H, W], and its seconds a patch. weight: on the scale [0, 1]."""
+    begin = time.perf_counter()
+    start = measured.op.cheap_start(measured.y)
+    smooth = [denoise_tv_chambolle(image, 2 * weight, channel_axis=0) for image in start.cpu().numpy()]
+    x = project_on_exact_data(measured.op, torch.from_numpy(np.stack(smooth)).to(start), measured.y, measured.sigma_y)
+    return kept_as(x), (time.perf_counter() - begin) / len(x)
 
 
 def kept_as(x: Tensor) -> np.ndarray:

@@ -14,12 +14,13 @@ class Patches(Folders):
     validation: Count  # photographs of the folder `train`
     size: Annotated[Whole, Field(ge=16, multiple_of=8)]
     count: Count
+    fitted: Count  # of them, the first
     scales: Annotated[tuple[Annotated[Number, Field(gt=0, le=1)], ...], Field(min_length=1)]
     each: Count
 
 
 Fit = Annotated[str, Field(pattern="^[a-z]+[1-9][0-9]*$")]  # a network and its steps: "skip50"
-Guess = Literal["cheap", "smooth", "dip"]  # the operator's cheap start; the same, or total variation of what is noisy; a DIP's output
+Guess = Literal["cheap", "classic", "dip"]  # the operator's cheap start; total variation of it; a DIP's output
 
 
 class Variant(Section):
@@ -27,17 +28,24 @@ class Variant(Section):
 
     condition: Annotated[tuple[Guess, ...], Field(min_length=1)]  # what it sees
     mean: Guess | None  # of the residual, or where a truncated chain starts
-    fit: Fit | None  # of the DIP, where it is not the one that the problem's others have
+    fit: Fit | None  # of the DIP, where it is not the one chosen for the problem
     residual: bool  # what is diffused is the image less the mean
     sigma_max: Positive | None  # trained up to this level, and started from the mean noised to it
     initialised: bool  # weights first fitted as a DIP
     times: Count  # of the training steps
+    patches: Count  # of the training patches, the first
 
     @model_validator(mode="after")
     def _mean_where_needed(self):
         if (self.mean is None) != (not self.residual and self.sigma_max is None):
             raise ValueError("a residual or truncated variant needs a mean, and no other has one")
         return self
+
+    @property
+    def guesses(self) -> set[str]:
+        """The files of guesses that it needs."""
+        named = {"dip": self.fit or "dip"}
+        return {named.get(guess, guess) for guess in (*self.condition, self.mean) if guess is not None}
 
     @property
     def uses_dip(self) -> bool:
@@ -68,7 +76,6 @@ class Variants(Section):
 
 
 class Initialise(Section):
-    images: Count
     steps: Count
     lr: Positive
 
@@ -81,7 +88,7 @@ class Refits(Section):
 
 class Variations(Section):
     problem: str
-    starts: Annotated[tuple[str, ...], Field(min_length=1)]  # files of guesses: "cheap", or a network and a length
+    starts: Annotated[tuple[Guess, ...], Field(min_length=1)]
     levels: Annotated[tuple[Positive, ...], Field(min_length=1)]
     calls: Annotated[tuple[Count, ...], Field(min_length=1)]
     noise_calls: Count  # of the reference, from pure noise
@@ -94,8 +101,9 @@ class Params(Section):
     ablated: str
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     dip: DIP
-    fits: dict[str, Annotated[tuple[Fit, ...], Field(min_length=1)]]
-    tv_weight: Positive
+    fits: Annotated[tuple[Fit, ...], Field(min_length=1)]
+    more_fits: tuple[Fit, ...]
+    tv_weights: Annotated[tuple[Positive, ...], Field(min_length=1)]
     ddpm: DDPM
     variants: Variants
     initialise: Initialise
@@ -107,14 +115,14 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _what_is_named_is_there(self):
-        if set(self.fits) != set(self.problems):
-            raise ValueError("fits and problems name different problems")
-        for fit in (fit for fits in self.fits.values() for fit in fits):
+        for fit in (*self.fits, *self.more_fits):
             if split_fit(fit)[0] not in self.dip.networks:
                 raise ValueError(f"fits: {fit} is not of dip.networks")
         for name, variant in self.variants.every.items():
-            if variant.fit not in (None, *self.fits[self.ablated]):
-                raise ValueError(f"variant {name}: fit={variant.fit} is not among the fits of {self.ablated}")
+            if variant.fit not in (None, *self.fits, *self.more_fits):
+                raise ValueError(f"variant {name}: fit={variant.fit} is not among the fits")
+            if variant.patches > (self.patches.fitted if variant.uses_dip else self.patches.count):
+                raise ValueError(f"variant {name}: patches={variant.patches} is more than there are")
         return self
 
 

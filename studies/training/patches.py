@@ -27,12 +27,13 @@ def run(config: Config, paths: Paths) -> None:
     files = sorted(listed(paths.root, wanted.train), key=lambda file: derive_seed(0, "photographs", file.name))
     sources = [data.Photograph(file.name, (file,), 0) for file in files[wanted.validation :]]
     rng = numpy_generator(0, "training", "patches")
+    patches = data.training_patches(sources, wanted.scales, wanted.size, wanted.count, rng)
     cut = {
-        "train": data.training_patches(sources, wanted.scales, wanted.size, wanted.count, rng),
+        "train": [patches[k] for k in rng.permutation(len(patches))],
         "val": [crop for file in files[: wanted.validation] for crop in data.crops_of(file.name, file, 1.0, wanted.size, 2)],
     }
-    for split, patches in cut.items():
-        io.write_array(paths.split(split), np.stack([patch.pixels for patch in patches]))
+    for split, own in cut.items():
+        io.write_array(paths.split(split), np.stack([patch.pixels for patch in own]))
     crops = [crop for file in tested(paths.root, wanted) for crop in data.crops_of(file.name, file, 1.0, wanted.size, wanted.each)]
     test, groups = shuffled(crops, numpy_generator(0, "training", "order"))
     io.write_array(paths.split("test"), test)

@@ -15,6 +15,7 @@ from dualprior.common.params import DIP
 from dualprior.common.progress import track
 from dualprior.common.seeding import ImageNoise
 from dualprior.data.pixels import to_uint8
+from dualprior.degradation.data_consistency import project_on_exact_data
 from dualprior.degradation.measurement import Measurement, observe
 from dualprior.degradation.operators import Identity
 from dualprior.degradation.task import Task
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
-PARAMS = ("tasks", "ablated", "seeds", "dip", "fits", "variants", "calls", "more_calls", "plain_calls", "refits")
+PARAMS = ("tasks", "ablated", "seeds", "dip", "variants", "calls", "more_calls", "plain_calls", "refits")
 REFITTED, MIXED = "refitted", "mixed"  # beside the plain model: guided by a DIP that goes on from the guess, by the same DIP as it was
 
 
@@ -48,9 +49,10 @@ def run(config: Config, paths: Paths, key: str) -> None:
     tensors = io.read_tensors(paths.inside("guesses").data / key / "test_y.safetensors")
     names = [f"test-{k}" for k in range(len(tensors["y"]))]
     measured = observe(tensors, task, names, where)
+    fit = io.read_json(paths.inside("guesses").data / key / "chosen.json")["fit"]
     seconds = {}
     for name, variant in chosen(variants, key == config.ablated).items():
-        given = read_given(paths, key, "test", variant, config.fits[key][0]).to(where)
+        given = read_given(paths, key, "test", variant).to(where)
         frame = Frame(variant.residual, float(errors[name]))
         plain = variant == variants.usual
         for seed in config.seeds:
@@ -62,7 +64,7 @@ def run(config: Config, paths: Paths, key: str) -> None:
             found[name] |= {str(calls): made(calls) for calls in (*config.more_calls, *([config.plain_calls] if plain else []))}
             if plain:
                 for way in (REFITTED, MIXED):
-                    handed = partial(guided, measured, config.dip, config.fits[key][0], refits, again=way == REFITTED)
+                    handed = partial(guided, measured, config.dip, fit, refits, again=way == REFITTED)
                     with Stopwatch(len(names)) as watch:
                         found[way] = {str(config.calls): made(config.calls, handed)}
                     seconds[way] = watch.seconds
@@ -103,7 +105,8 @@ def guided(measured: Measurement, dip: DIP, fit: str, refits: Refits, place: sli
     op, y = measured.op.fit_target(measured.y)
     for step in fit_images(own, op, y, measured.names, measured.size, steps, **common):
         pass
-    fitted = step.average
+    exact = lambda x: project_on_exact_data(measured.op, x.float(), measured.y, measured.sigma_y)  # noqa: E731
+    fitted = exact(step.average)
 
     def handed(x: Tensor, done: int) -> Tensor:
         nonlocal fitted
@@ -112,7 +115,7 @@ def guided(measured: Measurement, dip: DIP, fit: str, refits: Refits, place: sli
         if again:
             for step in fit_images(own, Identity(), x, measured.names, measured.size, refits.steps, **common):
                 pass
-            fitted = step.average
-        return (1 - refits.share) * x + refits.share * fitted.to(x)
+            fitted = exact(step.average)
+        return (1 - refits.share) * x + refits.share * fitted
 
     return handed

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dualprior.common.paths import Paths
     from dualprior.pipeline.config import Config
 
-PARAMS = ("ddpm", "variants", "initialise", "calls", "seeds", "ablated", "fits")
+PARAMS = ("ddpm", "variants", "initialise", "calls", "seeds", "ablated")
 
 
 def run(config: Config, paths: Paths, key: str) -> None:
@@ -39,11 +39,10 @@ def run(config: Config, paths: Paths, key: str) -> None:
     trainer = Trainer(config.ddpm, config.initialise, config.calls, device.pick())
     clean = {split: to_unit(io.read_array(paths.split(split))) for split in ("train", "val")}
     variants = chosen(config.variants, key == config.ablated)
-    given = {
-        name: {split: read_given(paths, key, split, variant, config.fits[key][0]) for split in clean} for name, variant in variants.items()
-    }
+    given = {name: {split: read_given(paths, key, split, variant) for split in clean} for name, variant in variants.items()}
     settings = {**trainer.plain, "variants": {name: variant.model_dump() for name, variant in variants.items()}, "seeds": config.seeds}
-    mark = io.fingerprint(settings, clean["train"], *(own["train"].condition for own in given.values()))
+    seen = [guess for own in given.values() for part in own.values() for guess in (part.condition, part.mean) if guess is not None]
+    mark = io.fingerprint(settings, *clean.values(), *seen)
     with io.CheckpointFolder(paths.scratch / "train" / mark) as saved:
         finished = saved.load() or {}
         for (name, variant), seed in product(variants.items(), config.seeds):
@@ -93,14 +92,14 @@ class Trainer:
         training = self.ddpm.training
         arguments = training.model_dump(exclude={"precision", "log_every", "checkpoint_every", "keep"})
         arguments["steps"] *= variant.times
-        frame = Frame.of(variant, clean["train"], given["train"])
+        frame = Frame.of(variant, clean["val"], given["val"])
         x, known = clean["val"].to(self.where), given["val"].to(self.where)
         z = ImageNoise(0, "training", range(len(x)))(x)
         rows, seconds, begin = [], 0.0, time.perf_counter()
         if variant.initialised:
-            fitted_as_dip(denoiser, clean["train"][: self.initialise.images].to(self.where), self.initialise, seed)
+            fitted_as_dip(denoiser, clean["train"][: variant.patches].to(self.where), float(levels[-1]), self.initialise, seed)
         state = TrainState.fresh(denoiser, training.lr)
-        target = frame.to(clean["train"], given["train"])
+        target = frame.to(clean["train"][: variant.patches], given["train"])
         steps = train(state, target, trained_levels(variant, levels), seed=seed, images=given["train"].condition, **arguments)
         for done in track(steps, what, arguments["steps"]):
             check_finite(float(done.loss), done.step, training.lr)
@@ -112,18 +111,17 @@ class Trainer:
         return state.averaged, rows
 
 
-def fitted_as_dip(denoiser: Denoiser, images: Tensor, settings: Initialise, seed: int) -> None:
-    """min over theta of |f(z_i) - x_i|², z_i fixed noise: the network's weights after a short fit to training images.
+def fitted_as_dip(denoiser: Denoiser, images: Tensor, sigma: float, settings: Initialise, seed: int) -> None:
+    """min over theta of |D(sigma z_i; sigma) - x_i|², z_i fixed noise: the weights after a short fit to training images, as one DIP.
 
-    The condition is noise as well, so that both inputs are used.
+    The condition is noise as well, so that both inputs are used. sigma: the largest level, where D is all network.
     """
     rng = generator(seed, "initialise")
     z = torch.randn(images.shape, generator=rng).to(images)  # the plain condition has as many channels
-    sigma = torch.ones(len(images), device=images.device)
     optimizer = torch.optim.Adam(denoiser.parameters(), settings.lr)
     for step in track(range(settings.steps), "initial fit"):
         part = torch.randperm(len(images), generator=rng)[:32].to(images.device)
-        loss = (denoiser.raw(z[part], sigma[part], {"image": z[part]}) - images[part]).square().mean()
+        loss = (denoiser(sigma * z[part], sigma, {"image": z[part]}) - images[part]).square().mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
