@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,9 +16,10 @@ from dualprior.evaluation.comparisons import Finding, finding, single
 from dualprior.evaluation.generation_metrics import FeatureReader, distances, make_extractor
 from dualprior.evaluation.image_grid import SERIES, describe, new_figure
 from dualprior.evaluation.image_metrics import METRICS, Interval, interval, measured
+from dualprior.evaluation.report import with_interval
 from studies.training import judged_variations
 from studies.training.given import read_guess
-from studies.training.params import Variants
+from studies.training.params import MIXED, REFITTED, Variants
 from studies.training.train import chosen, read_curve
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ WITH_DIP = ("condition", "residual", "truncated")  # alpha to gamma
 WITHOUT = ("plain", "longer", "more_data", "condition_control", "residual_control", "truncated_control")
 CONTROLS = (
     {name: f"{name}_control" for name in WITH_DIP}
-    | {"refitted": "mixed"}
+    | {REFITTED: MIXED}
     | {f"truncated sigma_max={level}": f"truncated_control sigma_max={level}" for level in (0.25, 1.0)}
 )
 
@@ -49,18 +51,21 @@ def run(config: Config, paths: Paths) -> None:
         each = io.read_json(paths.inside("guesses").data / problem / "chosen.json")["seconds"]
         guessed = {name: sum(each[guess] for guess in variant.guesses) for name, variant in own.items()}
         curve = with_guesses(read_curve(paths, problem), {name: variant.patches * guessed[name] for name, variant in own.items()})
-        rows, sets = judged(paths, problem, [*own, "refitted", "mixed"], config.seeds, clean, groups, reader)
+        rows, sets = judged(paths, problem, [*own, REFITTED, MIXED], config.seeds, clean, groups, reader)
         for question, answers in answered(rows, sets, curve, config.calls, config.plain_calls, bounds).items():
             found.setdefault(question, {}).update({f"{problem}_{name}": value for name, value in answers.items()})
         seconds = io.read_json(paths.inside("restored").data / problem / "seconds.json")
-        tables.append(summary(rows, sets, curve, guessed, seconds, config.calls).assign(problem=problem))
+        tables.append(
+            summary(rows, sets, curve, {**guessed, MIXED: each["dip"], REFITTED: 0.0}, seconds, config.calls).assign(problem=problem)
+        )
         curves.append(curve.assign(problem=problem))
     table = pd.concat(tables, ignore_index=True)
     table.insert(0, "problem", table.pop("problem"))
     io.write_table(paths.metrics("results.csv"), table)
     io.write_table(paths.metrics("curves.csv"), pd.concat(curves, ignore_index=True).round({"seconds": 1, "psnr": 3, "error": 4}))
     io.write_figure(paths.plot("curves"), training_curves(pd.concat(curves), variants))
-    found |= judged_variations.write(paths, config.variations, config.seeds, clean, groups, reader)
+    io.write_table(paths.metrics("ablations.csv"), ablations(found, config.ablated))
+    found |= judged_variations.write(paths, config.variations, config.seeds, clean, groups, reader, bounds)
     io.write_json(paths.metrics("findings.json"), found)
 
 
@@ -110,12 +115,29 @@ def answered(
         "gain_over_control_db": {a: gain(psnr[a] - psnr[b], bounds) for a, b in controls.items()},
         "best_with_dip_over_best_without_db": {"all": {**gain(psnr[dip] - psnr[other], bounds), "dip": dip, "without": other}},
         "fewest_calls": {name: {"value": realistic.get(name), "unit": "calls"} for name in names},
-        "frechet_by_plain": {name: ratio(distance[name, calls] / reference) for name in names},
+        "frechet_ratio_to_plain": {name: ratio(distance[name, calls] / reference) for name in names},
     }
     for spent, unit in {"seconds": "seconds", "step": "steps"}.items():
         found[f"{unit}_to_plain_quality"] = {name: to_quality(curve, name, PLAIN, spent) for name in last.index}
         found[f"{unit}_to_control_quality"] = {a: to_quality(curve, a, b, spent) for a, b in trained.items()}
     return found
+
+
+def ablations(found: dict[str, dict[str, Finding]], problem: str) -> pd.DataFrame:
+    """A row a variant of the axes, beside the one that it varies."""
+    names = [name.removeprefix(f"{problem}_") for name in found["steps_to_plain_quality"] if name.startswith(f"{problem}_")]
+    varied = {name.partition(" ")[0] for name in names if "=" in name}
+    rows = []
+    for name in (name for name in names if name.partition(" ")[0] in varied and "_control" not in name):
+        own = {question: answers.get(f"{problem}_{name}") for question, answers in found.items()}
+        over = own["gain_over_control_db"]
+        rows.append({
+            "variant": name,
+            "over plain, dB": with_interval(own["gain_over_plain_db"]), "over its control, dB": over and with_interval(over),
+            "steps to plain's quality": own["steps_to_plain_quality"]["value"], "seconds": own["seconds_to_plain_quality"]["value"],
+            "Fréchet distance, of plain's": own["frechet_ratio_to_plain"]["value"],
+        })  # fmt: skip
+    return pd.DataFrame(rows).round(2)
 
 
 def gain(values: pd.DataFrame, bounds: Interval) -> Finding:
@@ -153,28 +175,22 @@ def summary(
     table = table.join(
         curve.groupby(["variant", "seed"])["seconds"].last().groupby("variant").mean().rename("training seconds"), on="variant"
     )
-    table["seconds a patch"] = table["variant"].map(
-        {name: value + guessed.get(name, guessed["residual"]) for name, value in seconds.items()}
-    )
+    table["seconds a patch"] = table["variant"].map({name: value + guessed[name] for name, value in seconds.items()})
     table.loc[table["calls"] != calls, ["training seconds", "seconds a patch"]] = np.nan
     return table.round({"psnr": 2, "ssim": 3, "frechet": 2, "kernel": 4, "recall": 2, "training seconds": 1, "seconds a patch": 4})
 
 
 def training_curves(curves: pd.DataFrame, variants: Variants) -> Figure:
-    """Quality on validation patches against seconds, the fits included: a panel a problem, a line a variant, mean of the seeds."""
+    """Quality on validation patches against seconds, the fits included: a panel a problem, a line a variant, solid where a DIP is in
+    it; mean of the seeds."""
     problems = list(curves["problem"].unique())
+    colours = dict(zip(dict.fromkeys(name.removesuffix("_control") for name in variants.compared), cycle(SERIES), strict=False))
     figure, axes = new_figure(1, len(problems), 4.8, 3.8)
     for ax, problem in zip(axes[0], problems, strict=True):
-        for name, colour in zip(variants.compared, [*SERIES, "#999999", "#8c564b", "#222222"], strict=False):
+        for name in variants.compared:
             mine = curves[(curves["problem"] == problem) & (curves["variant"] == name)].groupby("step")[["seconds", "psnr"]].mean()
-            ax.plot(
-                mine["seconds"],
-                mine["psnr"],
-                color=colour,
-                linewidth=1.4,
-                linestyle="-" if variants.every[name].uses_dip else "--",
-                label=name,
-            )
+            style = {"color": colours[name.removesuffix("_control")], "linestyle": "-" if variants.every[name].uses_dip else "--"}
+            ax.plot(mine["seconds"], mine["psnr"], linewidth=1.4, label=name, **style)
         describe(ax, "seconds of training, guesses included", "PSNR on validation patches, dB", problem)
     axes[0][0].legend(fontsize=8, frameon=False)
     return figure

@@ -9,10 +9,10 @@ import pandas as pd
 
 from dualprior.common import io
 from dualprior.data.pixels import pixels_01
-from dualprior.evaluation.comparisons import Finding, single
+from dualprior.evaluation.comparisons import Finding, finding, single
 from dualprior.evaluation.generation_metrics import FeatureReader, distances
 from dualprior.evaluation.image_grid import SERIES, Panel, describe, grid, new_figure
-from dualprior.evaluation.image_metrics import measured
+from dualprior.evaluation.image_metrics import Interval, measured
 from studies.training.params import Variations
 from studies.training.variations import NOISE, starting
 
@@ -21,56 +21,77 @@ if TYPE_CHECKING:
 
     from dualprior.common.paths import Paths
 
+KEYS = ["start", "level", "calls"]
 BLOCK = 4  # pixels a side, whose means say whether a sample agrees with what was measured
 
 
 def write(
-    paths: Paths, wanted: Variations, seeds: tuple[int, ...], clean: np.ndarray, groups: np.ndarray, reader: FeatureReader
+    paths: Paths,
+    wanted: Variations,
+    seeds: tuple[int, ...],
+    clean: np.ndarray,
+    groups: np.ndarray,
+    reader: FeatureReader,
+    bounds: Interval,
 ) -> dict[str, dict[str, Finding]]:
     """The table and the figures; returns the findings. Real patches are of photographs that no sample starts from."""
     shown = starting(groups)
     own, real = clean[shown], reader(clean[~shown])
-    drawn = judged(paths, wanted, seeds, own, real, reader)
+    drawn = {seed: io.read_arrays(paths.inside("variations").data / f"{seed}.npz") for seed in seeds}
+    rows, spreads = judged(drawn, own, real, reader), spread(drawn)
     floor = distances(reader(own), real)
-    means = drawn.groupby(["start", "level", "calls"], sort=False).mean().drop(columns="seed").reset_index()
+    means = rows.groupby(KEYS, sort=False).mean().drop(columns="seed").join(spreads.mean(axis=1).rename("spread")).reset_index()
     table = pd.concat([means, pd.DataFrame([{"start": "real", **floor}])], ignore_index=True)
     table = table.round({"psnr": 2, "consistency": 1, "spread": 1, "frechet": 2, "kernel": 4, "precision": 2, "recall": 2})
     io.write_table(paths.metrics("variations.csv"), table)
     io.write_figure(paths.plot("variations"), figure(means, floor["frechet"], reader.extractor.distance_name))
-    io.write_figure(paths.plot("strip"), strip(paths, wanted, seeds[0], own))
-    return compared(drawn, wanted)
+    io.write_figure(paths.plot("strip"), strip(drawn, wanted, own))
+    by_photograph = spreads.T.groupby(groups[shown]).mean()
+    return compared(rows.set_index("seed"), by_photograph, wanted.noise_calls, bounds)
 
 
-def judged(paths: Paths, wanted: Variations, seeds: tuple[int, ...], clean: np.ndarray, real, reader: FeatureReader) -> pd.DataFrame:
-    """A row a start, level, number of calls and seed. spread: standard deviation over the draws, of 255; the rest is of the first draw."""
+def judged(drawn: dict[int, dict[str, np.ndarray]], clean: np.ndarray, real, reader: FeatureReader) -> pd.DataFrame:
+    """A row a start, level, number of calls and seed. consistency: mean squared difference of block means from the clean ones, of 255²."""
     rows = []
     means = lambda x: x.reshape(len(x), -1, BLOCK, x.shape[2] // BLOCK, BLOCK, x.shape[3]).astype(float).mean((2, 4))  # noqa: E731
-    for seed in seeds:
-        for name, pixels in io.read_arrays(paths.inside("variations").data / f"{seed}.npz").items():
-            start, level, calls = name.split()
-            draws = pixels.reshape(-1, wanted.draws, *pixels.shape[1:])
-            first = np.ascontiguousarray(draws[:, 0])
-            rows.append({
-                "start": start, "level": float(level), "calls": int(calls), "seed": seed,
-                "psnr": measured("psnr", pixels_01(clean), pixels_01(first)).mean(),
-                "consistency": np.square(means(first) - means(clean)).mean(),
-                "spread": draws.astype(float).std(1, ddof=1).mean(),
-                **distances(reader(first), real),
-            })  # fmt: skip
+    for seed, every in drawn.items():
+        for name, pixels in every.items():
+            scores = {
+                "psnr": measured("psnr", pixels_01(clean), pixels_01(pixels)).mean(),
+                "consistency": np.square(means(pixels) - means(clean)).mean(),
+                **distances(reader(pixels), real),
+            }
+            rows.append(dict(zip(KEYS, keys_of(name), strict=True)) | {"seed": seed} | scores)
     return pd.DataFrame(rows)
 
 
-def compared(drawn: pd.DataFrame, wanted: Variations) -> dict[str, dict[str, Finding]]:
-    """Of every start against samples from pure noise after `noise_calls` calls: mean and range of the seeds."""
-    noise = drawn[(drawn["start"] == NOISE) & (drawn["calls"] == wanted.noise_calls)].set_index("seed")
-    found: dict[str, dict[str, Finding]] = {}
-    for (start, level, calls), mine in drawn.groupby(["start", "level", "calls"], sort=False):
-        own = mine.set_index("seed")
-        ratios = {metric: own[metric] / noise[metric] for metric in ("frechet", "spread")}
-        for metric, values in (ratios | {"recall": own["recall"] - noise["recall"]}).items():
-            unit = "ratio" if metric in ratios else "share"
-            answer = single(values.mean(), len(values), unit, values.min(), values.max())
-            found.setdefault(f"variations_{metric}", {})[f"{start}_{level:g}_{calls}"] = answer
+def keys_of(name: str) -> tuple[str, float, int]:
+    start, level, calls = name.split()
+    return start, float(level), int(calls)
+
+
+def spread(drawn: dict[int, dict[str, np.ndarray]]) -> pd.DataFrame:
+    """Standard deviation over the draws of a patch, the seeds, of 255: a row a start, level and number of calls, a column a patch."""
+    every = list(drawn.values())
+    found = {keys_of(name): np.stack([own[name] for own in every]).astype(float).std(0, ddof=1).mean((1, 2, 3)) for name in every[0]}
+    return pd.DataFrame.from_dict(found, orient="index").set_axis(pd.MultiIndex.from_tuples(found, names=KEYS))
+
+
+def compared(rows: pd.DataFrame, spreads: pd.DataFrame, noise_calls: int, bounds: Interval) -> dict[str, dict[str, Finding]]:
+    """Of every start against samples from pure noise after `noise_calls` calls: of distances the mean and range of the seeds, of spread the
+    mean over photographs and its interval.
+
+    rows: by seed; spreads: photographs × (start, level, calls).
+    """
+    noise = rows[(rows["start"] == NOISE) & (rows["calls"] == noise_calls)]
+    widest = spreads[NOISE].xs(noise_calls, axis=1, level="calls").squeeze(axis=1)
+    found: dict[str, dict[str, Finding]] = {"variations_frechet": {}, "variations_recall": {}, "variations_spread": {}}
+    for (start, level, calls), own in rows.groupby(KEYS, sort=False):
+        name = f"{start}_{level:g}_{calls}"
+        realism, recall = own["frechet"] / noise["frechet"], own["recall"] - noise["recall"]
+        found["variations_frechet"][name] = single(realism.mean(), len(own), "ratio", realism.min(), realism.max())
+        found["variations_recall"][name] = single(recall.mean(), len(own), "share", recall.min(), recall.max())
+        found["variations_spread"][name] = finding(spreads[start, level, calls] / widest, "ratio", bounds)
     return found
 
 
@@ -90,13 +111,13 @@ def figure(table: pd.DataFrame, floor: float, distance: str) -> Figure:
     return drawn
 
 
-def strip(paths: Paths, wanted: Variations, seed: int, clean: np.ndarray, count: int = 8) -> Figure:
-    """Samples of the first patches, a row a start, at the middle level and the fewest calls."""
-    made = io.read_arrays(paths.inside("variations").data / f"{seed}.npz")
-    level = wanted.levels[len(wanted.levels) // 2]
+def strip(drawn: dict[int, dict[str, np.ndarray]], wanted: Variations, clean: np.ndarray, count: int = 8) -> Figure:
+    """Samples of the first patches, two of each, a row a start, at the middle level and the most calls."""
+    level, calls = wanted.levels[len(wanted.levels) // 2], wanted.calls[-1]
+    first, second = list(drawn.values())[:2]
     blocks = {"clean": [Panel(x) for x in clean[:count]]}
     for start in wanted.starts:
-        for name, draws in ((f"{start} 0 0", 1), (f"{start} {level:g} {wanted.calls[0]}", 2)):
-            pixels = made[name].reshape(-1, wanted.draws, *clean.shape[1:])[:count]
-            blocks |= {f"{name}, draw {k + 1}": [Panel(x) for x in pixels[:, k]] for k in range(draws)}
+        name = f"{start} {level:g} {calls}"
+        rows = {start: first[f"{start} 0 0"], f"{name}, first": first[name], f"{name}, second": second[name]}
+        blocks |= {title: [Panel(x) for x in pixels[:count]] for title, pixels in rows.items()}
     return grid(blocks, count, side=0.9)

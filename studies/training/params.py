@@ -80,6 +80,9 @@ class Initialise(Section):
     lr: Positive
 
 
+REFITTED, MIXED = "refitted", "mixed"  # the plain model, handed a DIP that is fitted on to its guesses, or the DIP as it was
+
+
 class Refits(Section):
     at: tuple[Count, ...]  # calls after which the DIP goes on from the guess
     steps: Count
@@ -92,7 +95,6 @@ class Variations(Section):
     levels: Annotated[tuple[Positive, ...], Field(min_length=1)]
     calls: Annotated[tuple[Count, ...], Field(min_length=1)]
     noise_calls: Count  # of the reference, from pure noise
-    draws: Annotated[Whole, Field(ge=2)]
 
 
 class Params(Section):

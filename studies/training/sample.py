@@ -24,9 +24,9 @@ from dualprior.diffusion.checkpoint import TrainedModel
 from dualprior.dip.fit import build, fit_images
 from dualprior.pipeline.fit_dip import recipe
 from studies.training.conditional import Frame, Handed, restore
-from studies.training.given import Given, read_given
+from studies.training.given import Given, read_given, read_guess
 from studies.training.guesses import BATCH, part
-from studies.training.params import Refits, Variant, Variants, split_fit
+from studies.training.params import MIXED, REFITTED, Refits, Variant, Variants, split_fit
 from studies.training.train import chosen, read_curve
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from dualprior.pipeline.config import Config
 
 PARAMS = ("tasks", "ablated", "seeds", "dip", "variants", "calls", "more_calls", "plain_calls", "refits")
-REFITTED, MIXED = "refitted", "mixed"  # beside the plain model: guided by a DIP that goes on from the guess, by the same DIP as it was
 
 
 @torch.no_grad()
@@ -63,8 +62,11 @@ def run(config: Config, paths: Paths, key: str) -> None:
             seconds[name] = watch.seconds
             found[name] |= {str(calls): made(calls) for calls in (*config.more_calls, *([config.plain_calls] if plain else []))}
             if plain:
-                for way in (REFITTED, MIXED):
-                    handed = partial(guided, measured, config.dip, fit, refits, again=way == REFITTED)
+                ways = {
+                    REFITTED: partial(refitted, measured, config.dip, fit, refits),
+                    MIXED: partial(mixed, read_guess(paths, key, "test", "dip").to(where), refits),
+                }
+                for way, handed in ways.items():
                     with Stopwatch(len(names)) as watch:
                         found[way] = {str(config.calls): made(config.calls, handed)}
                     seconds[way] = watch.seconds
@@ -96,26 +98,27 @@ def in_batches(
     return torch.cat(found)
 
 
-def guided(measured: Measurement, dip: DIP, fit: str, refits: Refits, place: slice, *, again: bool) -> Handed:
-    """A DIP fitted to the measurements, a share of which is handed back after some calls; `again`: fitted on from the guess before."""
+def mixed(guess: Tensor, refits: Refits, place: slice) -> Handed:
+    """A share of the DIP's first guess is handed back after some calls."""
+    return lambda x, done: (1 - refits.share) * x + refits.share * guess[place] if done in refits.at else x
+
+
+def refitted(measured: Measurement, dip: DIP, fit: str, refits: Refits, place: slice) -> Handed:
+    """The same share of a DIP that is first fitted to the measurements, and then on to the guess at each of these calls."""
     measured = part(measured, place)
     network, steps = split_fit(fit)
     own = recipe(dip, dip.networks[network], measured)
     common = {"device": measured.y.device, "network": build(own.kind, own.seed, measured.names, **own.network)}
     op, y = measured.op.fit_target(measured.y)
-    for step in fit_images(own, op, y, measured.names, measured.size, steps, **common):
+    for _ in fit_images(own, op, y, measured.names, measured.size, steps, **common):
         pass
-    exact = lambda x: project_on_exact_data(measured.op, x.float(), measured.y, measured.sigma_y)  # noqa: E731
-    fitted = exact(step.average)
 
     def handed(x: Tensor, done: int) -> Tensor:
-        nonlocal fitted
         if done not in refits.at:
             return x
-        if again:
-            for step in fit_images(own, Identity(), x, measured.names, measured.size, refits.steps, **common):
-                pass
-            fitted = exact(step.average)
+        for step in fit_images(own, Identity(), x, measured.names, measured.size, refits.steps, **common):
+            pass
+        fitted = project_on_exact_data(measured.op, step.average.float(), measured.y, measured.sigma_y)
         return (1 - refits.share) * x + refits.share * fitted
 
     return handed

@@ -34,7 +34,7 @@ NOISE = "noise"
 
 @torch.no_grad()
 def run(config: Config, paths: Paths) -> None:
-    """Writes one file a seed, uint8 [draws * n, H, W, C], the draws of a patch together, by "start level calls"."""
+    """Writes one file a seed, uint8 [n, H, W, C], by "start level calls"; of every patch as many draws as there are seeds."""
     wanted: Variations = config.variations
     where = device.pick()
     model = checkpoint.load(Paths(paths.root, "hybrid").models, where)
@@ -43,12 +43,12 @@ def run(config: Config, paths: Paths) -> None:
     for seed in config.seeds:
         made = {}
         for name, guess in guesses.items():
-            made[f"{name} 0 0"] = guess.repeat_interleave(wanted.draws, 0)
+            made[f"{name} 0 0"] = guess
             for level, calls in product(wanted.levels, wanted.calls):
-                made[f"{name} {level:g} {calls}"] = drawn(model, guess, level, calls, wanted.draws, seed)
+                made[f"{name} {level:g} {calls}"] = drawn(model, guess, level, calls, seed)
         top = float(model.levels[-1])
         for calls in (*wanted.calls, wanted.noise_calls):
-            made[f"{NOISE} {top:g} {calls}"] = drawn(model, torch.zeros_like(guess), top, calls, wanted.draws, seed)
+            made[f"{NOISE} {top:g} {calls}"] = drawn(model, torch.zeros_like(guess), top, calls, seed)
         io.write_arrays(paths.inside("variations").data / f"{seed}.npz", {name: to_uint8(x) for name, x in made.items()})
 
 
@@ -57,14 +57,12 @@ def starting(groups: np.ndarray) -> np.ndarray:
     return groups % 2 == 0
 
 
-def drawn(model: TrainedModel, guess: Tensor, level: float, calls: int, draws: int, seed: int) -> Tensor:
-    """DDPM's chain from the guess noised to `level`, `draws` times for each: [draws * N, C, H, W]."""
-    every = guess.repeat_interleave(draws, 0)
-    names = np.arange(len(every)).tolist()
+def drawn(model: TrainedModel, guess: Tensor, level: float, calls: int, seed: int) -> Tensor:
+    """DDPM's chain from the guess noised to `level`: [N, C, H, W]."""
     found = []
-    for first in track(range(0, len(every), BATCH), f"from {level:g}, {calls} calls"):
-        part = every[first : first + BATCH]
-        noise = ImageNoise(seed, "variations", names[first : first + BATCH])
+    for first in track(range(0, len(guess), BATCH), f"from {level:g}, {calls} calls"):
+        part = guess[first : first + BATCH]
+        noise = ImageNoise(seed, "variations", range(first, first + len(part)))
         clip = lambda x0, sigma: x0.clamp(-1, 1)  # noqa: E731
         steps = reverse(model.denoise, part + level * noise(part), few_step_grid(level, calls), noise=noise, data_consistency=clip)
         found.append(last(steps).x)

@@ -49,7 +49,7 @@ def params() -> Params:
     data["variants"]["usual"]["patches"] = 4
     data["variants"]["compared"]["more_data"]["patches"] = 6
     data["initialise"]["steps"] = 2
-    data["variations"] |= {"starts": ["dip", "cheap"], "levels": [0.3, 0.6], "calls": [2, 3], "noise_calls": 4, "draws": 2}
+    data["variations"] |= {"starts": ["dip", "cheap"], "levels": [0.3, 0.6], "calls": [2, 3], "noise_calls": 4}
     data["refits"] = {"at": [1], "steps": 2, "share": 0.5}
     return check_params(data, "params.yaml", Params)
 
@@ -98,6 +98,10 @@ def test_every_variant_is_trained_restored_and_judged(finished):
     assert curves[curves["variant"] == "longer"]["step"].max() == 4
     assert (curves[curves["variant"] == "condition"]["guesses"] > 0).all()
     assert (curves[curves["variant"] == "plain"]["guesses"] == 0).all()
+
+
+def test_ablations_stand_beside_what_they_vary(finished):
+    assert list(io.read_table(finished.metrics("ablations.csv"))["variant"]) == ["truncated", "truncated fit=skip3"]
 
 
 def test_a_dip_meets_exact_data(finished):
