@@ -102,6 +102,7 @@ def answered(
     """{question: {variant: answer}}."""
     psnr = rows[rows["calls"] == calls].pivot_table(index="group", columns=["variant", "seed"], values="psnr")
     names = psnr.columns.unique("variant")
+    alone = rows[rows["variant"] == "guess dip"].groupby("group")["psnr"].mean()
     last = curve.groupby(["variant", "seed"])["psnr"].last().groupby("variant").mean()
     dip, other = (str(last[list(family)].idxmax()) for family in (WITH_DIP, WITHOUT))
     controls = {a: b for a, b in CONTROLS.items() if a in names}
@@ -113,6 +114,7 @@ def answered(
     found = {
         "gain_over_plain_db": {name: gain(psnr[name] - psnr[PLAIN], bounds) for name in names},
         "gain_over_control_db": {a: gain(psnr[a] - psnr[b], bounds) for a, b in controls.items()},
+        "gain_over_dip_alone_db": {name: gain(psnr[name].sub(alone, axis=0), bounds) for name in WITH_DIP},
         "best_with_dip_over_best_without_db": {"all": {**gain(psnr[dip] - psnr[other], bounds), "dip": dip, "without": other}},
         "fewest_calls": {name: {"value": realistic.get(name), "unit": "calls"} for name in names},
         "frechet_ratio_to_plain": {name: ratio(distance[name, calls] / reference) for name in names},
