@@ -23,7 +23,7 @@ IMAGE_RMS = 0.5  # of photographs in [-1, 1], which the schedule is made for
 class Frame:
     """x = mean + scale u: what is diffused is u. Without a residual it is the image itself.
 
-    error: RMSE of the mean on training patches, 0 without one; a residual is scaled to the RMS of images.
+    error: RMSE of the mean on validation patches, 0 without one; by it a residual is scaled to the RMS of images.
     """
 
     residual: bool

@@ -19,7 +19,7 @@ from dualprior.evaluation.image_metrics import METRICS, Interval, interval, meas
 from dualprior.evaluation.report import with_interval
 from studies.training import judged_variations
 from studies.training.given import read_guess
-from studies.training.params import MIXED, REFITTED, Variants
+from studies.training.params import MIXED, PLAIN, REFITTED, Variants
 from studies.training.train import chosen, read_curve
 
 if TYPE_CHECKING:
@@ -29,14 +29,8 @@ if TYPE_CHECKING:
     from dualprior.pipeline.config import Config
 
 PARAMS = ("evaluate", "problems", "ablated", "seeds", "variants", "calls", "plain_calls", "variations")
-PLAIN = "plain"
 WITH_DIP = ("condition", "residual", "truncated")  # alpha to gamma
 WITHOUT = ("plain", "longer", "more_data", "condition_control", "residual_control", "truncated_control")
-CONTROLS = (
-    {name: f"{name}_control" for name in WITH_DIP}
-    | {REFITTED: MIXED}
-    | {f"truncated sigma_max={level}": f"truncated_control sigma_max={level}" for level in (0.25, 1.0)}
-)
 
 
 def run(config: Config, paths: Paths) -> None:
@@ -102,10 +96,11 @@ def answered(
     """{question: {variant: answer}}."""
     psnr = rows[rows["calls"] == calls].pivot_table(index="group", columns=["variant", "seed"], values="psnr")
     names = psnr.columns.unique("variant")
-    alone = rows[rows["variant"] == "guess dip"].groupby("group")["psnr"].mean()
+    alone = {guess: rows[rows["variant"] == f"guess {guess}"].groupby("group")["psnr"].mean() for guess in ("dip", "classic")}
     last = curve.groupby(["variant", "seed"])["psnr"].last().groupby("variant").mean()
     dip, other = (str(last[list(family)].idxmax()) for family in (WITH_DIP, WITHOUT))
-    controls = {a: b for a, b in CONTROLS.items() if a in names}
+    paired = {name: name.replace(stem, f"{stem}_control", 1) for stem in WITH_DIP for name in names if name.partition(" ")[0] == stem}
+    controls = {a: b for a, b in paired.items() if b in names} | {REFITTED: MIXED}
     trained = {a: b for a, b in controls.items() if a in last}
     distance = sets[sets["calls"] > 0].pivot_table(index="seed", columns=["variant", "calls"], values="frechet")
     reference = distance[PLAIN, plain_calls]
@@ -114,10 +109,11 @@ def answered(
     found = {
         "gain_over_plain_db": {name: gain(psnr[name] - psnr[PLAIN], bounds) for name in names},
         "gain_over_control_db": {a: gain(psnr[a] - psnr[b], bounds) for a, b in controls.items()},
-        "gain_over_dip_alone_db": {name: gain(psnr[name].sub(alone, axis=0), bounds) for name in WITH_DIP},
+        "guess_over_plain_db": {guess: gain(-psnr[PLAIN].sub(own, axis=0), bounds) for guess, own in alone.items()},
+        "gain_over_dip_alone_db": {name: gain(psnr[name].sub(alone["dip"], axis=0), bounds) for name in WITH_DIP},
         "best_with_dip_over_best_without_db": {"all": {**gain(psnr[dip] - psnr[other], bounds), "dip": dip, "without": other}},
         "fewest_calls": {name: {"value": realistic.get(name), "unit": "calls"} for name in names},
-        "frechet_ratio_to_plain": {name: ratio(distance[name, calls] / reference) for name in names},
+        "frechet_ratio_to_plain": {name: ratio(distance[name, calls] / distance[PLAIN, calls]) for name in names},
     }
     for spent, unit in {"seconds": "seconds", "step": "steps"}.items():
         found[f"{unit}_to_plain_quality"] = {name: to_quality(curve, name, PLAIN, spent) for name in last.index}
@@ -137,7 +133,7 @@ def ablations(found: dict[str, dict[str, Finding]], problem: str) -> pd.DataFram
             "variant": name,
             "over plain, dB": with_interval(own["gain_over_plain_db"]), "over its control, dB": over and with_interval(over),
             "steps to plain's quality": own["steps_to_plain_quality"]["value"], "seconds": own["seconds_to_plain_quality"]["value"],
-            "Fréchet distance, of plain's": own["frechet_ratio_to_plain"]["value"],
+            "Fréchet distance by plain's": own["frechet_ratio_to_plain"]["value"],
         })  # fmt: skip
     return pd.DataFrame(rows).round(2)
 
@@ -168,8 +164,8 @@ def to_quality(curve: pd.DataFrame, name: str, rival: str, spent: str) -> dict:
 def summary(
     rows: pd.DataFrame, sets: pd.DataFrame, curve: pd.DataFrame, guessed: dict[str, float], seconds: dict, calls: int
 ) -> pd.DataFrame:
-    """A row a variant and number of calls: means over patches and seeds; seconds of training, and of the restoration of one patch, the
-    guesses of each included."""
+    """A row a variant and number of calls: means over patches and seeds; seconds of training, and of the restoration of one patch by the
+    last seed's model, the guesses of each included."""
     keys = ["variant", "calls"]
     table = (
         rows.groupby(keys, sort=False)[list(METRICS)].mean().join(sets.groupby(keys)[["frechet", "kernel", "recall"]].mean()).reset_index()

@@ -80,6 +80,7 @@ class Initialise(Section):
     lr: Positive
 
 
+PLAIN = "plain"
 REFITTED, MIXED = "refitted", "mixed"  # the plain model, handed a DIP that is fitted on to its guesses, or the DIP as it was
 
 

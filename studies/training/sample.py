@@ -26,7 +26,7 @@ from dualprior.pipeline.fit_dip import recipe
 from studies.training.conditional import Frame, Handed, restore
 from studies.training.given import Given, read_given, read_guess
 from studies.training.guesses import BATCH, part
-from studies.training.params import MIXED, REFITTED, Refits, Variant, Variants, split_fit
+from studies.training.params import MIXED, PLAIN, REFITTED, Refits, Variant, Variants, split_fit
 from studies.training.train import chosen, read_curve
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def run(config: Config, paths: Paths, key: str) -> None:
     for name, variant in chosen(variants, key == config.ablated).items():
         given = read_given(paths, key, "test", variant).to(where)
         frame = Frame(variant.residual, float(errors[name]))
-        plain = variant == variants.usual
+        plain = name == PLAIN
         for seed in config.seeds:
             model = checkpoint.load(paths.inside(f"{key}/{name}/{seed}").models, where)
             made = partial(in_batches, model, variant, frame, given, ImageNoise(seed, "training-test", names)(measured_like(measured)))

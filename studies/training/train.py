@@ -40,7 +40,7 @@ def run(config: Config, paths: Paths, key: str) -> None:
     clean = {split: to_unit(io.read_array(paths.split(split))) for split in ("train", "val")}
     variants = chosen(config.variants, key == config.ablated)
     given = {name: {split: read_given(paths, key, split, variant) for split in clean} for name, variant in variants.items()}
-    settings = {**trainer.plain, "variants": {name: variant.model_dump() for name, variant in variants.items()}, "seeds": config.seeds}
+    settings = {**trainer.settings, "variants": {name: variant.model_dump() for name, variant in variants.items()}, "seeds": config.seeds}
     seen = [guess for own in given.values() for part in own.values() for guess in (part.condition, part.mean) if guess is not None]
     mark = io.fingerprint(settings, *clean.values(), *seen)
     with io.CheckpointFolder(paths.scratch / "train" / mark) as saved:
@@ -70,7 +70,7 @@ class Trainer:
     where: torch.device
 
     @property
-    def plain(self) -> dict:
+    def settings(self) -> dict:
         return {"ddpm": self.ddpm.model_dump(), "initialise": self.initialise.model_dump(), "calls": self.calls}
 
     def about(self, variant: Variant) -> dict:
