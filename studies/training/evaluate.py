@@ -73,10 +73,10 @@ def judged(
     paths: Paths, problem: str, names: list[str], seeds: tuple[int, ...], clean: np.ndarray, groups: np.ndarray, reader: FeatureReader
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows of every patch, and of every set of patches; the guesses themselves among them, without a call."""
-    real, rows, sets = reader(clean), [], []
+    real, truth, rows, sets = reader(clean), pixels_01(clean), [], []
 
     def add(name: str, seed: int, calls: int, pixels: np.ndarray) -> None:
-        scores = {metric: measured(metric, pixels_01(clean), pixels_01(pixels)) for metric in METRICS}
+        scores = {metric: measured(metric, truth, pixels_01(pixels)) for metric in METRICS}
         rows.append(pd.DataFrame({"variant": name, "seed": seed, "calls": calls, "group": groups, **scores}))
         sets.append({"variant": name, "seed": seed, "calls": calls, **distances(reader(pixels), real)})
 

@@ -46,22 +46,26 @@ def run(config: Config, paths: Paths, key: str) -> None:
     folder, every = paths.inside("guesses").data / key, (*config.fits, *config.more_fits)
     clean = {split: to_unit(io.read_array(paths.split(split))) for split in SPLITS}
     measured = {split: measured_patches(folder, split, key, task, x) for split, x in clean.items()}
-    fitted = partial(fit_all, dip=dip, scratch=paths.scratch / "guesses")
-    fits = {"val": fitted(measured["val"], every if config.ablated == key else config.fits)}
-    smooth = {str(weight): total_variation(measured["val"], weight)[0] for weight in config.tv_weights}
-    scores = {name: round(mean_psnr(torch.from_numpy(x).float(), clean["val"]), 2) for name, x in {**smooth, **fits["val"][0]}.items()}
-    fit, weight = max(config.fits, key=scores.get), max(smooth, key=scores.get)
-    wanted = every if config.ablated == key else (fit,)
-    fits["train"] = fitted(part(measured["train"], slice(patches.fitted)), wanted)
-    fits["test"] = fitted(measured["test"], wanted)
-    for split, seen in measured.items():
-        classic, seconds = total_variation(seen, float(weight))
-        found = {"cheap": kept_as(seen.op.cheap_start(seen.y)), "classic": classic, "dip": fits[split][0][fit]}
-        for name, guess in (found | {name: fits[split][0][name] for name in wanted}).items():
-            io.write_array(folder / f"{split}_{name}.npy", guess)
-    spent = fits["test"][1]
-    spent |= {"cheap": 0.0, "classic": seconds, "dip": spent[fit]}
-    io.write_json(folder / "chosen.json", {"fit": fit, "weight": weight, "validation_psnr": scores, "seconds": spent})
+    settings = {"dip": dip.model_dump(mode="json"), "fits": every, "fitted": patches.fitted}
+    mark = io.fingerprint(settings, *(seen.y for seen in measured.values()))
+    with io.CheckpointFolder(paths.scratch / "guesses" / mark) as saved:
+        fitted = partial(fit_all, dip=dip, saved=saved)
+        fits = {"val": fitted(measured["val"], every if config.ablated == key else config.fits)}
+        smooth = {str(weight): total_variation(measured["val"], weight)[0] for weight in config.tv_weights}
+        scores = {name: round(mean_psnr(torch.from_numpy(x).float(), clean["val"]), 2) for name, x in {**smooth, **fits["val"][0]}.items()}
+        fit, weight = max(config.fits, key=scores.get), max(smooth, key=scores.get)
+        wanted = every if config.ablated == key else (fit,)
+        fits["train"] = fitted(part(measured["train"], slice(patches.fitted)), wanted)
+        fits["test"] = fitted(measured["test"], wanted)
+        for split, seen in measured.items():
+            classic, seconds = total_variation(seen, float(weight))
+            found = {"cheap": kept_as(seen.op.cheap_start(seen.y)), "classic": classic, "dip": fits[split][0][fit]}
+            for name, guess in (found | {name: fits[split][0][name] for name in wanted}).items():
+                io.write_array(folder / f"{split}_{name}.npy", guess)
+        spent = fits["test"][1]
+        spent |= {"cheap": 0.0, "classic": seconds, "dip": spent[fit]}
+        io.write_json(folder / "chosen.json", {"fit": fit, "weight": weight, "validation_psnr": scores, "seconds": spent})
+        saved.clear()  # the guesses are written; a forced rerun starts afresh
 
 
 def measured_patches(folder: Path, split: str, problem: str, task: Task, clean: Tensor) -> Measurement:
@@ -71,23 +75,23 @@ def measured_patches(folder: Path, split: str, problem: str, task: Task, clean: 
     return observe(tensors, task, names, device.pick())
 
 
-def fit_all(measured: Measurement, fits: Sequence[str], dip: DIP, scratch: Path) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+def fit_all(
+    measured: Measurement, fits: Sequence[str], dip: DIP, saved: io.CheckpointFolder
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """The output of every fit, float16 [n, C, H, W], and its seconds a patch."""
     lengths: dict[str, list[int]] = {}
     for network, length in sorted(split_fit(fit) for fit in fits):
         lengths.setdefault(network, []).append(length)
+    finished = saved.load() or {}
     found, seconds = {}, {}
     for network, own in lengths.items():
-        settings = {"dip": dip.model_dump(mode="json"), "network": network, "lengths": own, "names": measured.names}
-        with io.CheckpointFolder(scratch / io.fingerprint(settings, measured.y)) as saved:
-            state = saved.load() or {"images": [], "seconds": 0.0}
-            for first in range(len(state["images"]) * BATCH, len(measured.names), BATCH):
-                begin = time.perf_counter()
-                batch = fit_batch(part(measured, slice(first, first + BATCH)), dip, network, own, f"{measured.names[first]}, {network}")
-                state["seconds"] += time.perf_counter() - begin
-                state["images"].append(torch.from_numpy(batch))
-                saved.save(state)
-            saved.clear()
+        state = finished.setdefault(f"{measured.names[0]}, {network}", {"images": [], "seconds": 0.0})
+        for first in range(len(state["images"]) * BATCH, len(measured.names), BATCH):
+            begin = time.perf_counter()
+            batch = fit_batch(part(measured, slice(first, first + BATCH)), dip, network, own, f"{measured.names[first]}, {network}")
+            state["seconds"] += time.perf_counter() - begin
+            state["images"].append(torch.from_numpy(batch))
+            saved.save(finished)
         for place, length in enumerate(own):
             found[f"{network}{length}"] = np.concatenate([batch[place].numpy() for batch in state["images"]])
             seconds[f"{network}{length}"] = state["seconds"] / len(measured.names) * length / max(own)
