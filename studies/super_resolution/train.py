@@ -29,16 +29,15 @@ def run(config: Config, paths: Paths, key: str) -> None:
     model, where, own = MODELS[name], device.pick(), paths.inside(kind)
     images, given = read_images(own, "train"), read_condition(own, "train", pairs.factor)
     channels = images.shape[1]
-    network = ddpm.network.model_dump() | {"image_channels": channels, "condition_channels": channels, "blind": model.blind}
-    about = {"network": network, "precision": ddpm.training.precision, "schedule": ddpm.schedule.model_dump()}
-    arguments = ddpm.training.model_dump(exclude={"precision", "log_every", "checkpoint_every", "keep"})
+    about = ddpm.of_the_checkpoint(image_channels=channels, condition_channels=channels, blind=model.blind)
+    arguments = ddpm.training.of_the_loop()
     levels = schedule.noise_levels(**about["schedule"])
     settings = {"ddpm": ddpm.model_dump(), "model": model._asdict(), "seeds": config.seeds}
     with io.CheckpointFolder(paths.scratch / "train" / io.fingerprint(settings, images, given)) as saved:
         finished = (saved.load() or {"weights": {}})["weights"]
         for seed in config.seeds:
             torch.manual_seed(seed)
-            state = TrainState.fresh(checkpoint.build(network, model.prediction, about["precision"], where), ddpm.training.lr)
+            state = TrainState.fresh(checkpoint.build(about["network"], model.prediction, about["precision"], where), ddpm.training.lr)
             if seed not in finished:
                 steps = train(state, images, levels, seed=seed, images=given, loss_of=model.loss, turned=kind == "photographs", **arguments)
                 for done in track(steps, f"{key}, seed {seed}", arguments["steps"]):

@@ -74,8 +74,7 @@ class Trainer:
         return {"ddpm": self.ddpm.model_dump(), "initialise": self.initialise.model_dump(), "calls": self.calls}
 
     def about(self, variant: Variant) -> dict:
-        network = self.ddpm.network.model_dump() | {"condition_channels": 3 * len(variant.condition)}
-        return {"network": network, "precision": self.ddpm.training.precision, "schedule": self.ddpm.schedule.model_dump()}
+        return self.ddpm.of_the_checkpoint(condition_channels=3 * len(variant.condition))
 
     def fresh(self, variant: Variant) -> Denoiser:
         return checkpoint.build(self.about(variant)["network"], self.ddpm.prediction, self.ddpm.training.precision, self.where)
@@ -90,7 +89,7 @@ class Trainer:
         torch.manual_seed(seed)
         denoiser, levels = self.fresh(variant), schedule.noise_levels(**self.ddpm.schedule.model_dump())
         training = self.ddpm.training
-        arguments = training.model_dump(exclude={"precision", "log_every", "checkpoint_every", "keep"})
+        arguments = training.of_the_loop()
         arguments["steps"] *= variant.times
         frame = Frame.of(variant, clean["val"], given["val"])
         x, known = clean["val"].to(self.where), given["val"].to(self.where)

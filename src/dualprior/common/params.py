@@ -74,6 +74,10 @@ class Training(Section):
     checkpoint_every: Count
     keep: tuple[Count, ...] = ()  # steps after which the averaged weights are kept as a model of their own
 
+    def of_the_loop(self) -> dict:
+        """The arguments of diffusion.training.train among these."""
+        return self.model_dump(exclude={"precision", "log_every", "checkpoint_every", "keep"})
+
 
 class DDPM(Section):
     pretrained: str | None = None  # folder of a diffusers pipeline to use instead of training; the rest is then idle
@@ -82,6 +86,11 @@ class DDPM(Section):
     schedule: Schedule
     network: DDPMNetwork
     training: Training
+
+    def of_the_checkpoint(self, **network) -> dict:
+        """What diffusion.checkpoint.save keeps of these; network: arguments of the UNet beside its own."""
+        own = self.network.model_dump() | network
+        return {"network": own, "precision": self.training.precision, "schedule": self.schedule.model_dump()}
 
 
 # --- the Deep Image Prior --------------------------------------------------------------------------------------

@@ -55,19 +55,18 @@ def fit(ddpm: DDPM, paths: Paths) -> None:
     """Train on the patches of these paths, and write the model and its curve there."""
     where = device.pick()
     torch.manual_seed(ddpm.seed)
-    network = ddpm.network.model_dump()
-    denoiser = checkpoint.build(network, ddpm.prediction, ddpm.training.precision, where)
+    about = ddpm.of_the_checkpoint()
+    denoiser = checkpoint.build(about["network"], ddpm.prediction, about["precision"], where)
     state = TrainState.fresh(denoiser, ddpm.training.lr)
     patches = torch.from_numpy(io.read_array(paths.split("train"))).permute(0, 3, 1, 2)
     val = to_unit(io.read_array(paths.split("val"))).to(where)
     folder = paths.scratch / "train_ddpm" / io.fingerprint(ddpm.model_dump(), patches, val)
     with io.CheckpointFolder(folder) as checkpoints:
         curve, kept = _train(state, patches, val, ddpm, checkpoints)
-        settings = {"network": network, "precision": ddpm.training.precision, "schedule": ddpm.schedule.model_dump()}
         _write_metrics(state.averaged, _validate(state.averaged, val), curve, paths)
-        checkpoint.save(paths.models, state.averaged, checkpoint.weights(state.averaged), **settings)
+        checkpoint.save(paths.models, state.averaged, checkpoint.weights(state.averaged), **about)
         for step, weights in kept.items():
-            checkpoint.save(paths.kept_model(step), state.averaged, weights, **settings)
+            checkpoint.save(paths.kept_model(step), state.averaged, weights, **about)
         checkpoints.clear()  # the result is written; a forced rerun starts afresh
 
 
@@ -95,8 +94,8 @@ def _train(state: TrainState, patches: Tensor, val: Tensor, ddpm: DDPM, folder: 
         state.load_state_dict(saved["state"])
         curve, losses, kept = saved["curve"], saved["losses"], saved["kept"]
         log.info("resumed at step %d of %d", state.step, settings.steps)
-    arguments = settings.model_dump(exclude={"precision", "log_every", "checkpoint_every", "keep"})
-    for done in track(train(state, patches, levels, seed=ddpm.seed, **arguments), "train", settings.steps, state.step):
+    steps = train(state, patches, levels, seed=ddpm.seed, **settings.of_the_loop())
+    for done in track(steps, "train", settings.steps, state.step):
         pace.step()
         losses.append(check_finite(float(done.loss), done.step, settings.lr))
         last = done.step == settings.steps
