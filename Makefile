@@ -21,7 +21,7 @@ benchmark-sets: $(STAMP)  ## make benchmark-sets SETS=/path: the field's test se
 	$(PY) src/cli.py readme
 
 test: lint  ## everything that continuous integration checks
-	$(RUN) $(PY) -m pytest
+	$(RUN) OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 	$(PY) src/cli.py readme --check
 
 lint: $(STAMP)

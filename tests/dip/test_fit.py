@@ -31,7 +31,7 @@ def fit(names, op, y, steps=10, **changes):
     return list(dip.fit(tiny.skipnet(names), z, op, y, names=names, steps=steps, **SETTINGS | changes))
 
 
-def plain_loop(name, op, y, steps=10):
+def plain_loop(name, op, y, steps):
     """One image, written out: loss of every step and the averaged output after the last."""
     network, mask = tiny.skipnet([name]), op.mask if isinstance(op, Mask) else torch.ones_like(y)
     optimizer = torch.optim.Adam(network.parameters(), lr=SETTINGS["lr"])
@@ -51,11 +51,12 @@ def plain_loop(name, op, y, steps=10):
 
 @pytest.mark.parametrize("kind", ["identity", "mask", "average"])
 def test_batched_fits_are_the_plain_loop_image_by_image(kind):
+    """Of few steps: where a gradient is nearly 0, Adam makes a whole step of its rounding."""
     op, y = measurement(kind)
-    batched = fit(NAMES, op, y)
-    losses, averages = zip(*(plain_loop(name, op[i : i + 1], y[i : i + 1]) for i, name in enumerate(NAMES)), strict=True)
-    torch.testing.assert_close(torch.stack([s.loss for s in batched]).T, torch.tensor(losses), rtol=1e-3, atol=1e-5)
-    torch.testing.assert_close(batched[-1].average, torch.cat(averages), rtol=1e-3, atol=1e-3)
+    batched = fit(NAMES, op, y, steps=3)
+    losses, averages = zip(*(plain_loop(name, op[i : i + 1], y[i : i + 1], steps=3) for i, name in enumerate(NAMES)), strict=True)
+    torch.testing.assert_close(torch.stack([s.loss for s in batched]).T, torch.tensor(losses), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(batched[-1].average, torch.cat(averages), rtol=1e-4, atol=1e-4)
 
 
 def test_fit_images_builds_the_networks_and_inputs_of_its_recipe():
