@@ -63,6 +63,7 @@ def _names(root: Path) -> dict:
         "table": lambda name, decimals=2: markdown(read_table(root / name), decimals).strip(),
         "by_task": by_task,
         "by_prior": by_prior,
+        "span": span,
         "run": run_statistics(read_json(root / "metrics/run_statistics.json")),
         "graph": lambda: graph(root),
         "above": above,
@@ -99,6 +100,12 @@ def with_interval(finding: dict) -> str:
 
 def percent(value: float) -> str:
     return f"{100 * value:.0f} %"
+
+
+def span(answers: dict, name: str) -> str:
+    """The least and the greatest of one variant's answers, whose keys are task_variant."""
+    values = [answer["value"] for key, answer in answers.items() if key.partition("_")[2] == name]
+    return f"{min(values):.2f} to {max(values):.2f}"
 
 
 def by_task(found: dict, columns: dict[str, str]) -> str:
